@@ -1,0 +1,22 @@
+"""robustkit: how image classifiers break, and how to make them hold.
+
+Subpackages load on first use, so that a program (and the record of a run) depends only on the
+parts it touches.
+"""
+
+from importlib import import_module
+from types import ModuleType
+
+__version__ = "0.1.0"
+
+__all__ = ["attacks", "claims", "data", "errors", "models", "plots", "records", "stats", "training"]
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in __all__:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -1,0 +1,85 @@
+"""Random numbers keyed per image: the same for any batch size, order, shard or device.
+
+A counter-based generator (splitmix64, Steele, Lea and Flood, OOPSLA 2014) in integer tensor
+arithmetic. Number `c` of image `i` is a pure function of (seed, stream, i, c): nothing is
+consumed, the global generators are never touched, and CPU and GPU agree bit for bit on uniforms.
+"""
+
+import hashlib
+import math
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from robustkit.errors import InputError
+
+
+def _signed(value: int) -> int:
+    value &= 2**64 - 1
+    return value - 2**64 if value >= 2**63 else value
+
+
+_GOLDEN = _signed(0x9E3779B97F4A7C15)
+_FIRST = _signed(0xBF58476D1CE4E5B9)
+_SECOND = _signed(0x94D049BB133111EB)
+
+
+def _shift(bits: Int[Tensor, "*shape"], by: int) -> Int[Tensor, "*shape"]:
+    # torch shifts int64 arithmetically; the mask makes the shift logical.
+    return (bits >> by) & ((1 << (64 - by)) - 1)
+
+
+def _mix(bits: Int[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
+    bits = (bits ^ _shift(bits, 30)) * _FIRST
+    bits = (bits ^ _shift(bits, 27)) * _SECOND
+    return bits ^ _shift(bits, 31)
+
+
+def _bits(seed: int, stream: str, indices: Int[Tensor, " n"], size: int) -> Int[Tensor, "n size"]:
+    if indices.ndim != 1 or indices.dtype != torch.int64:
+        raise InputError("indices must be a one-dimensional int64 tensor, one index an image.")
+    digest = hashlib.sha256(f"{seed}/{stream}".encode()).digest()
+    key = _signed(int.from_bytes(digest[:8], "little"))
+    state = _mix(_mix(indices * _GOLDEN + key) ^ key)
+    counter = torch.arange(1, size + 1, device=indices.device) * _GOLDEN
+    return _mix(state[:, None] + counter)
+
+
+def uniform(
+    seed: int,
+    stream: str,
+    indices: Int[Tensor, " n"],
+    shape: tuple[int, ...],
+    dtype: torch.dtype = torch.float32,
+) -> Float[Tensor, "n ..."]:
+    """Draw uniforms in [0, 1) of shape `(N, *shape)`, keyed by (seed, stream, index).
+
+    `stream` names the purpose ("noise", "start/3"), so that two uses never share numbers.
+    Raises `InputError` when `indices` is not a one-dimensional int64 tensor.
+    """
+    digits = 53 if dtype == torch.float64 else 24
+    bits = _bits(seed, stream, indices, math.prod(shape))
+    values = _shift(bits, 64 - digits).to(torch.float64) * 2.0**-digits
+    return values.to(dtype).reshape(len(indices), *shape)
+
+
+def normal(
+    seed: int,
+    stream: str,
+    indices: Int[Tensor, " n"],
+    shape: tuple[int, ...],
+    dtype: torch.dtype = torch.float32,
+) -> Float[Tensor, "n ..."]:
+    """Draw standard normals of shape `(N, *shape)`, keyed by (seed, stream, index).
+
+    Box-Muller on `uniform`; equal across devices up to the rounding of log and cos.
+    Raises `InputError` when `indices` is not a one-dimensional int64 tensor.
+    """
+    size = math.prod(shape)
+    half = (size + 1) // 2
+    pairs = uniform(seed, stream, indices, (2, half), torch.float64)
+    radius = torch.sqrt(-2.0 * torch.log1p(-pairs[:, 0]))
+    angle = 2.0 * math.pi * pairs[:, 1]
+    values = torch.cat([radius * torch.cos(angle), radius * torch.sin(angle)], dim=1)[:, :size]
+    return values.to(dtype).reshape(len(indices), *shape)
