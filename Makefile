@@ -1,0 +1,42 @@
+# Two commands: `make book` builds the book, `make test` checks everything.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Sums are split by thread: a fixed count makes the executed notebooks repeatable.
+export OMP_NUM_THREADS ?= 2
+NOTEBOOKS := $(wildcard notebooks/*.ipynb)
+
+.DEFAULT_GOAL := book
+.PHONY: install book test lint types unit notebooks browser clean
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --requirement requirements.lock
+	$(BIN)/python -m pip install --no-deps --editable .
+	touch $@
+
+book: install
+	$(BIN)/robustkit build
+
+test: lint types unit notebooks browser
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install
+	$(BIN)/mypy
+
+unit: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests --ignore tests/book
+
+notebooks: install
+	$(BIN)/python -m pytest --nbval --nbval-current-env --nbval-sanitize-with tests/notebooks/sanitize.cfg $(NOTEBOOKS)
+
+browser: install
+	$(BIN)/python -m pytest tests/book
+
+clean:
+	rm -rf _build runs

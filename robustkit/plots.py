@@ -1,0 +1,189 @@
+"""One style for every figure: colour-blind safe, transparent, readable on light and dark pages.
+
+Figures are drawn once with the light palette. `DARK` says which colour replaces which on a dark
+page; the book writes the dark twin of each SVG from it. Data colours stay: they are chosen to be
+told apart on both.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+import numpy as np
+import seaborn as sns
+import torch
+from jaxtyping import Float, Shaped
+from matplotlib import pyplot as plt
+from matplotlib.colors import to_rgba
+from torch import Tensor
+
+from robustkit.errors import InputError
+from robustkit.stats import Interval
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, PAPER, FAINT = "#1f2328", "#ffffff", "#57606a"
+DARK = {INK: "#e6e8eb", PAPER: "#14181e", FAINT: "#a9b1ba"}
+
+# The first six of seaborn's colour-blind palette that keep contrast on white and on near black.
+COLOURS = [mpl.colors.to_hex(sns.color_palette("colorblind")[i]) for i in (0, 3, 2, 4, 1, 9)]
+MARKERS = ["o", "s", "^", "D", "v", "P"]
+
+
+def setup() -> None:
+    """Set the style for this process and, in a notebook, make figures reproducible SVG.
+
+    Takes no argument; safe to call twice and outside a notebook.
+    """
+    sns.set_theme(
+        context="notebook",
+        style="ticks",
+        palette=COLOURS,
+        rc={
+            "figure.dpi": 100,
+            "figure.facecolor": "none",
+            "axes.facecolor": "none",
+            "savefig.facecolor": "none",
+            "text.color": INK,
+            "axes.labelcolor": INK,
+            "axes.titlecolor": INK,
+            "axes.edgecolor": FAINT,
+            "xtick.color": FAINT,
+            "ytick.color": FAINT,
+            "xtick.labelcolor": INK,
+            "ytick.labelcolor": INK,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.titlelocation": "left",
+            "axes.titlesize": "medium",
+            "legend.frameon": False,
+            "figure.constrained_layout.use": True,
+            # A fixed salt and no date make the same data the same bytes.
+            "svg.hashsalt": "robustkit",
+        },
+    )
+    try:
+        from matplotlib_inline.backend_inline import set_matplotlib_formats
+    except ModuleNotFoundError:
+        return
+    set_matplotlib_formats("svg", metadata={"Date": None}, bbox_inches=None)
+
+
+def decision_regions(
+    axes: "Axes",
+    predict: "Callable[[Tensor], Tensor]",
+    extent: tuple[float, float, float, float],
+    *,
+    resolution: int = 400,
+) -> None:
+    """Shade the class regions of a classifier of the plane and draw its decision boundary.
+
+    `predict` maps points (M, 2) to class indices (M,); `extent` is (left, right, bottom, top).
+    Raises `InputError` when the extent is empty.
+    """
+    left, right, bottom, top = extent
+    if not (left < right and bottom < top):
+        raise InputError(f"extent must be (left, right, bottom, top), increasing; got {extent}.")
+    across = torch.linspace(left, right, resolution)
+    up = torch.linspace(bottom, top, resolution)
+    grid = torch.cartesian_prod(up, across).flip(1)
+    classes = predict(grid).reshape(resolution, resolution).cpu().numpy()
+    tints = np.array([to_rgba(colour, 0.22) for colour in COLOURS])
+    axes.imshow(tints[classes % len(COLOURS)], origin="lower", extent=extent, aspect="equal")
+    for index in np.unique(classes):
+        axes.contour(
+            across.numpy(),
+            up.numpy(),
+            (classes == index).astype(float),
+            levels=[0.5],
+            colors=[FAINT],
+            linewidths=1.2,
+        )
+    axes.set(xlim=(left, right), ylim=(bottom, top))
+
+
+def robustness_curve(
+    axes: "Axes",
+    distances: Shaped[np.ndarray, " n"] | Float[Tensor, " n"],
+    *,
+    label: str,
+    position: int = 0,
+    radii: Sequence[float] | None = None,
+) -> dict[str, list[float]]:
+    """Draw the share of images whose nearest boundary is farther than each radius, with its band.
+
+    `distances` (N,) holds 0 for images that are misclassified as they are and inf where no
+    boundary was found. `position` picks colour and dash. The band is Wilson's 95% interval at each
+    radius. Returns the drawn columns: radius, share, low, high.
+    """
+    from robustkit.stats import wilson
+
+    values = np.sort(np.asarray(distances, dtype=float))
+    finite = values[np.isfinite(values)]
+    end = finite.max() if len(finite) else 1.0
+    grid = np.linspace(0, end, 120) if radii is None else np.asarray(radii, dtype=float)
+    standing = len(values) - np.searchsorted(values, grid, side="right")
+    bands = [wilson(int(count), len(values)) for count in standing]
+    columns = {
+        "radius": grid.tolist(),
+        "share": [band.estimate for band in bands],
+        "low": [band.low for band in bands],
+        "high": [band.high for band in bands],
+    }
+    colour = COLOURS[position % len(COLOURS)]
+    dash = ["-", "--", "-.", ":"][position % 4]
+    axes.plot(grid, columns["share"], color=colour, linestyle=dash, linewidth=2, label=label)
+    axes.fill_between(grid, columns["low"], columns["high"], color=colour, alpha=0.2, linewidth=0)
+    axes.set(ylim=(0, 1), xlim=(0, grid[-1]))
+    return columns
+
+
+def interval_rows(
+    axes: "Axes", rows: dict[str, Interval], *, position: int = 0, offset: float = 0.0
+) -> None:
+    """Draw one horizontal interval with its estimate a row, first row on top.
+
+    Infinite bounds are drawn to the edge of the axes.
+    """
+    names = list(rows)
+    for place, name in enumerate(names):
+        row = rows[name]
+        height = len(names) - 1 - place + offset
+        colour = COLOURS[position % len(COLOURS)]
+        high = row.high if np.isfinite(row.high) else axes.get_xlim()[1]
+        axes.plot([row.low, high], [height, height], color=colour, linewidth=2.5)
+        axes.plot(row.estimate, height, MARKERS[position % len(MARKERS)], color=colour)
+    axes.set_yticks(range(len(names)), names[::-1])
+    axes.set_ylim(-0.6, len(names) - 0.4)
+
+
+def image_grid(
+    rows: dict[str, Shaped[Tensor, "n c h w"]], titles: Sequence[str] | None = None, **layout: Any
+) -> "Figure":
+    """Draw rows of images in [0, 1], a name at the left of each row and a title over each column.
+
+    Every row holds N images (N, C, H, W) with one or three channels. Returns the figure. Raises
+    `InputError` when rows differ in length.
+    """
+    counts = {len(images) for images in rows.values()}
+    if len(counts) != 1 or counts == {0}:
+        raise InputError(f"every row needs the same number of images, at least one; got {counts}.")
+    columns = counts.pop()
+    size = layout.pop("size", 1.35)
+    figure, grid = plt.subplots(
+        len(rows), columns, figsize=(size * columns + 0.9, size * len(rows) + 0.3), squeeze=False
+    )
+    for line, (name, images) in zip(grid, rows.items(), strict=True):
+        for axes, image in zip(line, images.detach().cpu(), strict=True):
+            pixels = image.float().clamp(0, 1).permute(1, 2, 0).numpy()
+            axes.imshow(pixels.repeat(3, axis=2) if pixels.shape[2] == 1 else pixels)
+            axes.set(xticks=[], yticks=[])
+            sns.despine(ax=axes, left=True, bottom=True)
+        line[0].set_ylabel(name, rotation=0, ha="right", va="center")
+    for axes, title in zip(grid[0], titles or [], strict=False):
+        axes.set_title(title, fontsize="small", loc="center")
+    return figure

@@ -1,0 +1,24 @@
+"""Fixtures that every test folder shares."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    # Sums are split by thread, so a fixed count makes float results repeatable.
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def real_data(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder with the real datasets and weights; skips where there is none."""
+    folder = Path(os.environ.get("ROBUSTKIT_HOME", "absent"))
+    if not (folder / "cifar10").is_dir():
+        pytest.skip("no real data: set ROBUSTKIT_HOME to a folder that has it")
+    monkeypatch.setenv("ROBUSTKIT_HOME", str(folder.resolve()))
+    monkeypatch.setenv("ROBUSTKIT_OFFLINE", "1")
+    return folder
