@@ -15,7 +15,7 @@ _noted: dict[str, list[Path]] = {}
 
 def note(name: str, files: list[Path]) -> None:
     """Remember that this process has read `files` under a machine-independent `name`."""
-    _noted[name] = sorted(files)
+    _noted[name] = sorted({*_noted.get(name, []), *files})
 
 
 def digest(files: list[Path]) -> str:
