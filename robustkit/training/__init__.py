@@ -1,0 +1,18 @@
+"""Training on device-resident data, with checkpoints that resume exactly; accuracy."""
+
+from robustkit.training.augmentation import crop_and_flip
+from robustkit.training.evaluation import Accuracy, evaluate, predict
+from robustkit.training.loop import TrainingResult, train
+from robustkit.training.schedules import learning_rate_at
+from robustkit.training.settings import Adversarial
+
+__all__ = [
+    "Accuracy",
+    "Adversarial",
+    "TrainingResult",
+    "crop_and_flip",
+    "evaluate",
+    "learning_rate_at",
+    "predict",
+    "train",
+]

@@ -1,0 +1,202 @@
+"""The training loop: plain PyTorch on a dataset that lives on the device."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Int, UInt8
+from torch import Tensor, nn
+
+from robustkit.checks import check_labels, check_predictions
+from robustkit.data import Dataset, to_float
+from robustkit.errors import InputError, RunError
+from robustkit.progress import progress
+from robustkit.training.batches import Transform, own_randomness, prepare, subseed
+from robustkit.training.checkpoints import Configuration, History, restore, save
+from robustkit.training.schedules import Schedule, learning_rate_at, usual_peak
+from robustkit.training.settings import (
+    Adversarial,
+    Precision,
+    Settings,
+    configuration,
+    use_bfloat16,
+)
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a training did: mean loss and training accuracy (a fraction) of each epoch, and speed.
+
+    Both are of the images as trained on, batch by batch, while the weights change. `seconds` covers
+    all epochs, also those of earlier calls that a checkpoint continued.
+    """
+
+    losses: tuple[float, ...]
+    accuracies: tuple[float, ...]
+    epochs: int
+    seconds: float
+    images_per_second: float
+
+
+def train(
+    model: nn.Module,
+    dataset: Dataset,
+    *,
+    epochs: int,
+    learning_rate: float,
+    batch_size: int = 128,
+    momentum: float = 0.9,
+    nesterov: bool = False,
+    weight_decay: float = 5e-4,
+    schedule: Schedule = "one-cycle",
+    peak_at: float | None = None,
+    clip: float | None = None,
+    label_smoothing: float = 0.0,
+    augment: bool = False,
+    transform: Transform | None = None,
+    adversarial: Adversarial | None = None,
+    seed: int = 0,
+    checkpoint: Path | None = None,
+    precision: Precision = "auto",
+    channels_last: bool = True,
+) -> TrainingResult:
+    """Train `model` in place by stochastic gradient descent, and leave it in eval mode.
+
+    The whole dataset moves to the device of the model. Images reach the model in [0, 1], after
+    random crops with 4 reflected pixels and flips (`augment`), then `transform`, a function from
+    float batches `(N, C, H, W)` to batches of that shape, then the attack of `adversarial`.
+    `learning_rate` is the peak of the `schedule`, reached at the fraction `peak_at` of the
+    iterations (0.3 for "one-cycle", 2/5 for "triangular"); `clip` bounds the l2 norm of the
+    gradient. Precision "auto" is bfloat16 autocast on a GPU and float32 elsewhere.
+
+    All randomness follows from `seed`: on a CPU, with the same number of threads, two calls give
+    the same weights bit for bit. The global generators are left as they were; dropout, and a
+    transform that draws from them, see generators that are seeded anew each epoch.
+
+    With `checkpoint`, the state is written there after each epoch, and a call with the same
+    configuration continues from it to the weights of an uninterrupted run. A transform counts as
+    the same when its name (its `repr`, for a module) is; it must keep no state between batches.
+
+    Raises `InputError` for impossible settings, data that the model cannot take, a model without
+    trainable parameters, or a checkpoint of another configuration; `DataError` for a checkpoint
+    that cannot be read; `RunError` when the loss is no longer finite.
+    """
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not parameters:
+        raise InputError("no parameter asks for gradients; call model.requires_grad_(True) first.")
+    device = parameters[0].device
+    usual = usual_peak(schedule)
+    settings = Settings(
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        momentum=momentum,
+        nesterov=nesterov,
+        weight_decay=weight_decay,
+        schedule=schedule,
+        peak_at=usual if peak_at is None else peak_at,
+        clip=clip,
+        label_smoothing=label_smoothing,
+        augment=augment,
+        adversarial=adversarial,
+        seed=seed,
+        bfloat16=use_bfloat16(precision, device),
+        channels_last=channels_last,
+    )
+    if len(dataset) == 0:
+        raise InputError(f"{dataset!r} is empty.")
+    images, labels = dataset.images.to(device), dataset.labels.to(device)
+    model.eval()
+    check_labels(labels, len(images), check_predictions(model, to_float(images[:1])))
+    optimizer = torch.optim.SGD(
+        parameters,
+        lr=learning_rate,
+        momentum=momentum,
+        weight_decay=weight_decay,
+        nesterov=nesterov,
+    )
+    made_by: Configuration = {}
+    history = History()
+    if checkpoint is not None:
+        made_by = configuration(settings, model, dataset, transform)
+        history = restore(checkpoint, made_by, model, optimizer)
+    if channels_last:
+        model.to(memory_format=torch.channels_last)
+    try:
+        with progress(epochs * len(images), "training") as bar:
+            bar.update(len(history.losses) * len(images))
+            for epoch in range(len(history.losses), epochs):
+                started = time.perf_counter()
+                with own_randomness(device, subseed(seed, "epoch", epoch)):
+                    loss, accuracy = _epoch(
+                        model, optimizer, images, labels, settings, transform, epoch, bar.update
+                    )
+                history.losses.append(loss)
+                history.accuracies.append(accuracy)
+                history.seconds += time.perf_counter() - started
+                bar.set_postfix_str(f"loss {loss:.3f}, accuracy {accuracy:.3f}")
+                if checkpoint is not None:
+                    save(checkpoint, made_by, model, optimizer, history)
+    finally:
+        model.eval()
+    return TrainingResult(
+        losses=tuple(history.losses),
+        accuracies=tuple(history.accuracies),
+        epochs=epochs,
+        seconds=history.seconds,
+        images_per_second=epochs * len(images) / history.seconds,
+    )
+
+
+def _epoch(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    images: UInt8[Tensor, "n channels height width"],
+    labels: Int[Tensor, " n"],
+    settings: Settings,
+    transform: Transform | None,
+    epoch: int,
+    advance: Callable[[int], object],
+) -> tuple[float, float]:
+    device, count = images.device, len(images)
+    generator = torch.Generator().manual_seed(subseed(settings.seed, "order", epoch))
+    order = torch.randperm(count, generator=generator).to(device)
+    steps = math.ceil(count / settings.batch_size)
+    # Sums stay on the device: reading them each batch would make a GPU wait.
+    loss_sum = torch.zeros((), device=device)
+    correct = torch.zeros((), device=device, dtype=torch.int64)
+    for step, indices in enumerate(order.split(settings.batch_size), start=epoch * steps):
+        rate = learning_rate_at(
+            step,
+            settings.epochs * steps,
+            settings.learning_rate,
+            settings.schedule,
+            settings.peak_at,
+        )
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        targets = labels[indices]
+        batch = prepare(model, images[indices], targets, indices, settings, transform, epoch)
+        model.train()
+        with torch.autocast(device.type, torch.bfloat16, enabled=settings.bfloat16):
+            logits = model(batch)
+            loss = F.cross_entropy(logits, targets, label_smoothing=settings.label_smoothing)
+        optimizer.zero_grad()
+        loss.backward()
+        if settings.clip is not None:
+            nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
+        optimizer.step()
+        loss_sum += loss.detach() * len(indices)
+        correct += (logits.detach().argmax(dim=1) == targets).sum()
+        advance(len(indices))
+    mean = float(loss_sum) / count
+    if not math.isfinite(mean):
+        raise RunError(
+            f"the loss is {mean} in epoch {epoch + 1}; lower learning_rate, or set clip to bound "
+            "the gradient."
+        )
+    return mean, int(correct) / count

@@ -1,0 +1,106 @@
+"""How to train: every setting that the result depends on, checked once."""
+
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from robustkit.data import Dataset
+from robustkit.errors import InputError, unknown
+from robustkit.training.checkpoints import Configuration, digest
+from robustkit.training.schedules import Schedule
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class Adversarial:
+    """Train on PGD examples of l2 (`norm=2`) or l-infinity (`norm="inf"`) radius `radius`.
+
+    `radius` and `step_size` are in units of images in [0, 1]; `step_size` None leaves it to
+    `robustkit.attacks.pgd`. Raises `InputError` outside those ranges. Source: Madry et al., ICLR
+    2018.
+    """
+
+    norm: Literal[2, "inf"]
+    radius: float
+    steps: int = 10
+    step_size: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.norm not in (2, "inf"):
+            raise InputError(f'norm must be 2 or "inf", got {self.norm!r}.')
+        if not self.radius > 0 or self.steps < 1:
+            raise InputError("radius must be positive and steps at least 1.")
+        if self.step_size is not None and not self.step_size > 0:
+            raise InputError(f"step_size must be positive, got {self.step_size}.")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The arguments of `train` with every default resolved; `InputError` where impossible."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    momentum: float
+    nesterov: bool
+    weight_decay: float
+    schedule: Schedule
+    peak_at: float
+    clip: float | None
+    label_smoothing: float
+    augment: bool
+    adversarial: Adversarial | None
+    seed: int
+    bfloat16: bool
+    channels_last: bool
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch_size < 1:
+            raise InputError("epochs and batch_size must be at least 1.")
+        if not self.learning_rate > 0 or (self.clip is not None and not self.clip > 0):
+            raise InputError("learning_rate and clip must be positive (clip=None: no clipping).")
+        if self.momentum < 0 or self.weight_decay < 0 or (self.nesterov and not self.momentum):
+            raise InputError(
+                "momentum and weight_decay must not be negative; nesterov needs momentum."
+            )
+        if not 0 <= self.label_smoothing < 1:
+            raise InputError(f"label_smoothing must lie in [0, 1), got {self.label_smoothing}.")
+        if not 0 < self.peak_at < 1:
+            raise InputError(f"peak_at must lie in (0, 1), got {self.peak_at}.")
+
+
+def use_bfloat16(precision: Precision, device: torch.device) -> bool:
+    """Tell whether `precision` means bfloat16 on `device`; raises `InputError` if unknown."""
+    if precision not in ("auto", "float32", "bfloat16"):
+        raise unknown("precision", precision, ["auto", "float32", "bfloat16"])
+    return precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
+
+
+def configuration(
+    settings: Settings, model: nn.Module, dataset: Dataset, transform: object
+) -> Configuration:
+    """Describe a training in plain values: settings, data and initial network by their digest."""
+    weights: dict[str, Tensor] = dict(model.state_dict())
+    trainable = sorted(name for name, p in model.named_parameters() if p.requires_grad)
+    data = digest({"images": dataset.images, "labels": dataset.labels})
+    adversarial = settings.adversarial
+    return {
+        **asdict(settings),
+        "adversarial": None if adversarial is None else str(adversarial),
+        "dataset": f"{dataset.name}/{dataset.split} {data[:12]}",
+        "initial network": digest(weights)[:12],
+        "trainable parameters": ", ".join(trainable),
+        "transform": _name(transform),
+    }
+
+
+def _name(transform: object) -> str | None:
+    if transform is None:
+        return None
+    if isinstance(transform, nn.Module):
+        return repr(transform)
+    kind = type(transform)
+    return f"{kind.__module__}.{getattr(transform, '__qualname__', kind.__qualname__)}"
