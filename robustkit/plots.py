@@ -5,7 +5,7 @@ page; the book writes the dark twin of each SVG from it. Data colours stay: they
 told apart on both.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
@@ -18,7 +18,7 @@ from matplotlib.colors import to_rgba
 from torch import Tensor
 
 from robustkit.errors import InputError
-from robustkit.stats import Interval
+from robustkit.stats import Interval, wilson
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +31,7 @@ DARK = {INK: "#e6e8eb", PAPER: "#14181e", FAINT: "#a9b1ba"}
 
 # The first six of seaborn's colour-blind palette that keep contrast on white and on near black.
 COLOURS = [mpl.colors.to_hex(sns.color_palette("colorblind")[i]) for i in (0, 3, 2, 4, 1, 9)]
+DASHES = ["-", "--", "-.", ":"]
 MARKERS = ["o", "s", "^", "D", "v", "P"]
 
 
@@ -120,8 +121,6 @@ def robustness_curve(
     boundary was found. `position` picks colour and dash. The band is Wilson's 95% interval at each
     radius. Returns the drawn columns: radius, share, low, high.
     """
-    from robustkit.stats import wilson
-
     values = np.sort(np.asarray(distances, dtype=float))
     finite = values[np.isfinite(values)]
     end = finite.max() if len(finite) else 1.0
@@ -134,12 +133,34 @@ def robustness_curve(
         "low": [band.low for band in bands],
         "high": [band.high for band in bands],
     }
-    colour = COLOURS[position % len(COLOURS)]
-    dash = ["-", "--", "-.", ":"][position % 4]
-    axes.plot(grid, columns["share"], color=colour, linestyle=dash, linewidth=2, label=label)
-    axes.fill_between(grid, columns["low"], columns["high"], color=colour, alpha=0.2, linewidth=0)
+    banded_line(axes, columns, label=label, position=position)
     axes.set(ylim=(0, 1), xlim=(0, grid[-1]))
     return columns
+
+
+def banded_line(axes: "Axes", columns: Mapping[str, Any], *, label: str, position: int = 0) -> None:
+    """Draw columns "radius" and "share" as a line with the band between "low" and "high".
+
+    `position` picks colour and dash, so that lines differ without colour too.
+    """
+    colour = COLOURS[position % len(COLOURS)]
+    across = np.asarray(columns["radius"])
+    axes.plot(
+        across,
+        np.asarray(columns["share"]),
+        color=colour,
+        linestyle=DASHES[position % len(DASHES)],
+        linewidth=2,
+        label=label,
+    )
+    axes.fill_between(
+        across,
+        np.asarray(columns["low"]),
+        np.asarray(columns["high"]),
+        color=colour,
+        alpha=0.2,
+        linewidth=0,
+    )
 
 
 def interval_rows(

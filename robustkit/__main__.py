@@ -1,0 +1,5 @@
+"""`python -m robustkit`, the same as the command `robustkit`."""
+
+from robustkit.cli import main
+
+main()

@@ -1,0 +1,104 @@
+"""Execute a notebook in a kernel of this very interpreter and this very package."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any, ClassVar
+
+import nbformat
+import papermill
+from ipykernel.kernelspec import get_kernel_dict
+from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from papermill.exceptions import PapermillExecutionError
+
+from robustkit.errors import RunError
+from robustkit.notebooks import clean
+
+
+class _ThisInterpreter(KernelSpecManager):
+    # A kernel named python3 that another environment has registered would run other packages.
+    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+        return KernelSpec(**get_kernel_dict())
+
+
+class _Kernel(AsyncKernelManager):
+    launch: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, kernel_spec_manager=_ThisInterpreter())
+
+    # The base class is typed as synchronous; its asynchronous child overrides it like this too.
+    async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
+        await super().start_kernel(**{**options, **self.launch})
+
+
+def execute(
+    notebook: Any,
+    parameters: dict[str, Any],
+    output: Path,
+    *,
+    folder: Path,
+    environment: dict[str, str],
+    timeout: float | None = None,
+) -> Any:
+    """Return `notebook` executed with `parameters` injected, in working folder `folder`.
+
+    `environment` is added to that of the kernel alone. `timeout` is in seconds a cell. The
+    notebook is saved to `output` cell by cell, so that after a failure it shows how far it came.
+    Raises `RunError` that names the cell that failed and why.
+    """
+    log = output.with_suffix(".log")
+    with log.open("wb") as complaints:
+        launch = {
+            "env": _environment() | environment,
+            "cwd": str(folder),
+            "stderr": complaints,
+        }
+        try:
+            return papermill.execute_notebook(
+                notebook,
+                output,
+                parameters=parameters,
+                progress_bar=sys.stderr.isatty(),
+                execution_timeout=timeout,
+                kernel_manager_class=type("Kernel", (_Kernel,), {"launch": launch}),
+            )
+        except PapermillExecutionError as error:
+            raise RunError(_failure(error)) from None
+        except CellTimeoutError as error:
+            raise RunError(f"a cell took longer than {timeout} seconds.") from error
+        except DeadKernelError as error:
+            raise RunError(f"the kernel died: {_last_words(log)}") from error
+
+
+def keep_failed(output: Path, target: Path) -> None:
+    """Keep the notebook of a failed run, as far as it came, at `target`."""
+    if output.exists():
+        notebook = nbformat.read(output, as_version=4)
+        clean(notebook)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(notebook, target)
+
+
+def _failure(error: PapermillExecutionError) -> str:
+    heading = next((line for line in error.source.splitlines() if line.strip()), "")
+    reason = [error.ename, *error.evalue.strip().splitlines()[-1:]]
+    return f"cell [{error.exec_count}] ({heading}) raised {': '.join(reason)}"
+
+
+def _last_words(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    said = [line for line in lines if line.strip() and "[IPKernelApp]" not in line]
+    return said[0] if said else "killed from outside, most often because the memory was used up."
+
+
+def _environment() -> dict[str, str]:
+    # In a checkout that is not installed, the kernel would not find the package, or find another.
+    source = Path(__file__).resolve().parents[1]
+    environment = dict(os.environ)
+    if (source / "pyproject.toml").is_file():
+        paths = [str(source), environment.get("PYTHONPATH", "")]
+        environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
+    return environment

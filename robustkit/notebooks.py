@@ -1,0 +1,120 @@
+"""Text notebooks: reading a chapter, and the form of an executed one that is committed.
+
+The text (py:percent) is the truth. What is derived from it is the same each time: the
+identifiers of cells follow from position and source, and no time or path of the machine stays.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from robustkit.errors import InputError
+from robustkit.files import write_atomic
+from robustkit.parameters import Parameter, parse
+from robustkit.strict_json import dumps
+
+_KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+_LANGUAGE = {
+    "codemirror_mode": {"name": "ipython", "version": 3},
+    "file_extension": ".py",
+    "mimetype": "text/x-python",
+    "name": "python",
+    "nbconvert_exporter": "python",
+    "pygments_lexer": "ipython3",
+}
+_OF_THE_NOTEBOOK = ("papermill", "jupytext", "widgets")
+_OF_THE_CELL = ("papermill", "execution", "ExecuteTime", "lines_to_next_cell")
+
+
+def source(path: Path) -> str:
+    """Return the text of a chapter; raises `InputError` when there is none."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"there is no chapter at {path} ({error}).") from error
+
+
+def source_hash(path: Path) -> str:
+    """Return the sha256 of the text of a chapter, the same for either kind of line end."""
+    return hashlib.sha256(source(path).encode()).hexdigest()
+
+
+def read(path: Path) -> Any:
+    """Return the notebook of a text chapter, without outputs, as an nbformat `NotebookNode`."""
+    return from_text(source(path))
+
+
+def from_text(text: str) -> Any:
+    """Return the notebook of py:percent text, with identifiers that follow from the text."""
+    import jupytext
+
+    notebook = jupytext.reads(text, fmt="py:percent")
+    clean(notebook)
+    return notebook
+
+
+def parameters(path: Path) -> list[Parameter]:
+    """Return the typed parameters of a text chapter, from its cell tagged `parameters`.
+
+    Raises `InputError` when there is not exactly one such cell, or when it is not typed.
+    """
+    return parameters_of(read(path), path.name)
+
+
+def parameters_of(notebook: Any, where: str) -> list[Parameter]:
+    """Return the typed parameters of a notebook; `where` names it in errors."""
+    cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    if len(cells) != 1:
+        raise InputError(
+            f"{where} has {len(cells)} cells tagged 'parameters'; it needs one, opened by the line "
+            '# %% tags=["parameters"].'
+        )
+    return parse(cells[0].source, where)
+
+
+def clean(notebook: Any) -> None:
+    """Strip from a notebook, in place, what depends on the machine, the moment and the tools.
+
+    Outputs, execution counts, tags and figure metadata stay; text that one cell printed in
+    several pieces becomes one piece, because where it was cut is a matter of timing.
+    """
+    for key in _OF_THE_NOTEBOOK:
+        notebook.metadata.pop(key, None)
+    notebook.metadata["kernelspec"] = dict(_KERNEL)
+    notebook.metadata["language_info"] = dict(_LANGUAGE)
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    for position, cell in enumerate(notebook.cells):
+        for key in _OF_THE_CELL:
+            cell.metadata.pop(key, None)
+        if not cell.metadata.get("tags", True):
+            del cell.metadata["tags"]
+        cell["id"] = hashlib.sha256(f"{position}\n{cell.source}".encode()).hexdigest()[:12]
+        if cell.cell_type == "code":
+            cell.outputs = _joined(cell.outputs)
+
+
+def write(path: Path, notebook: Any, record: Mapping[str, Any]) -> None:
+    """Write an executed notebook that carries its record, whole or not at all."""
+    import nbformat
+
+    # nbformat sorts keys, which would lose the order of the scalars and of the columns of a table.
+    plain = json.loads(nbformat.writes(notebook))
+    plain["metadata"]["robustkit"] = {"record": record}
+    write_atomic(path, dumps(plain))
+
+
+def _joined(outputs: list[Any]) -> list[Any]:
+    joined: list[Any] = []
+    for output in outputs:
+        before = joined[-1] if joined else None
+        if (
+            before is not None
+            and output.output_type == before.output_type == "stream"
+            and output.name == before.name
+        ):
+            before.text += output.text
+        else:
+            joined.append(output)
+    return joined
