@@ -1,0 +1,91 @@
+"""The built book, served on this machine, and a browser to open it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "book" / "_ext"))
+
+
+def _build(output: Path) -> Path:
+    options = ["--toc", "book/_toc.yml", "-n", "-W", "--keep-going", "--path-output", str(output)]
+    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", "."]
+    done = subprocess.run(
+        [*command, *options],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "NO_COLOR": "1", "PYTHONPATH": str(ROOT)},
+    )
+    lines = (done.stdout + done.stderr).splitlines()
+    faults = [line for line in lines if "WARNING" in line or "ERROR" in line or "rror:" in line]
+    assert done.returncode == 0, "the book does not build:\n" + "\n".join(faults or lines[-30:])
+    return output / "_build" / "html"
+
+
+@pytest.fixture(scope="session")
+def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that the book is built in."""
+    pytest.importorskip("jupyter_book", reason="the book extra is not installed")
+    return tmp_path_factory.mktemp("book")
+
+
+@pytest.fixture(scope="session")
+def build(output: Path) -> Callable[[], Path]:
+    """Build the book of this checkout (again), warnings being errors; returns the site."""
+    return partial(_build, output)
+
+
+@pytest.fixture(scope="session")
+def site(build: Callable[[], Path]) -> Path:
+    """The folder of the built pages."""
+    return build()
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="session")
+def address(site: Path) -> Iterator[str]:
+    """Where the built book is served."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(site)))
+    thread = Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """The Chromium of this machine; skips where there is none, except on CI."""
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    program = next(filter(None, map(shutil.which, names)), None)
+    if program is None:
+        message = "no Chromium on this machine: install the system package chromium"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    playwright = pytest.importorskip("playwright.sync_api")
+    quiet = ("gpu", "background-networking", "component-update", "sync")
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(
+            executable_path=program,
+            args=["--no-sandbox", "--no-first-run", *(f"--disable-{what}" for what in quiet)],
+        )
+        yield opened
+        opened.close()

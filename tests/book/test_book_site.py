@@ -1,0 +1,109 @@
+"""The files of the built book: links, figures, size, what is left out, and a second build."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urlsplit
+
+import pytest
+from bs4 import BeautifulSoup
+
+MIB = 2**20
+
+
+@pytest.fixture(scope="module")
+def pages(site: Path) -> dict[Path, BeautifulSoup]:
+    files = [file for file in site.rglob("*.html") if "_static" not in file.parts]
+    return {file: BeautifulSoup(file.read_text(encoding="utf-8"), "html.parser") for file in files}
+
+
+def test_every_internal_link_and_file_is_there(pages: dict[Path, BeautifulSoup]) -> None:
+    anchors = {
+        page.resolve(): {tag.get("id") or tag.get("name") for tag in soup.select("[id], a[name]")}
+        for page, soup in pages.items()
+    }
+    broken = []
+    for page, soup in pages.items():
+        for tag in soup.select("[href], [src]"):
+            address = str(tag.get("href") or tag.get("src"))
+            parts = urlsplit(address)
+            if parts.scheme or parts.netloc:
+                continue
+            anchor = unquote(urldefrag(address).fragment)
+            target = (page.parent / unquote(parts.path)).resolve() if parts.path else page.resolve()
+            if not target.is_file() or (anchor and anchor not in anchors.get(target, {anchor})):
+                broken.append(f"{page.name}: {address}")
+    assert broken == []
+
+
+def test_nothing_is_loaded_from_another_host(pages: dict[Path, BeautifulSoup]) -> None:
+    selector = "script[src], img[src], iframe[src], link[href]"
+    loaded = [
+        str(tag.get("src") or tag.get("href"))
+        for soup in pages.values()
+        for tag in soup.select(selector)
+    ]
+    assert loaded
+    assert [address for address in loaded if urlsplit(address).netloc] == []
+
+
+def test_every_figure_of_a_chapter_has_words(pages: dict[Path, BeautifulSoup]) -> None:
+    figures = [
+        (image, image.find_parent("figure"))
+        for page, soup in pages.items()
+        if page.parent.name == "notebooks"
+        for image in soup.select("div.cell_output img")
+    ]
+    assert figures
+    for image, figure in figures:
+        # myst-nb writes the name of the file where the notebook gives no words.
+        assert " " in str(image.get("alt", ""))
+        assert figure is not None
+        assert figure.figcaption is not None
+        assert len(figure.figcaption.get_text(strip=True)) > 20
+
+
+def test_each_chapter_says_how_it_was_made(pages: dict[Path, BeautifulSoup]) -> None:
+    for page, soup in pages.items():
+        if page.parent.name == "notebooks":
+            made = soup.select_one("details.provenance")
+            assert made is not None
+            assert "profile=smoke" in made.get_text()
+            assert not made.has_attr("open")
+
+
+def test_scoreboard_has_a_heading_for_each_cell(site: Path) -> None:
+    soup = BeautifulSoup((site / "book/scoreboard.html").read_text(encoding="utf-8"), "html.parser")
+    tables = soup.select("table.scoreboard")
+    assert tables
+    for table in tables:
+        assert table.caption is not None
+        assert {cell["scope"] for cell in table.select("thead th")} == {"col"}
+        assert all(row.select("th[scope=row]") for row in table.select("tbody tr"))
+        assert all(cell.select(".robustkit-verdict") for cell in table.select("td:last-child"))
+
+
+def test_site_is_small_and_holds_no_sources_of_the_project(site: Path) -> None:
+    sizes = {file: file.stat().st_size for file in site.rglob("*") if file.is_file()}
+    mathjax = sum(size for file, size in sizes.items() if "mathjax" in file.parts)
+    assert 1 * MIB < mathjax < 4 * MIB
+    assert sum(sizes.values()) < 25 * MIB
+    assert [file for file in sizes if file.suffix == ".py"] == []
+    folders = {file.parent.relative_to(site).parts[0] for file in site.glob("*/**/*.html")}
+    assert folders - {"_static"} == {"book", "notebooks"}
+
+
+def test_second_build_changes_no_page(site: Path, build: Callable[[], Path]) -> None:
+    def pages_and_figures() -> dict[str, str]:
+        # Sphinx versions the address of a style sheet only once the file is there.
+        return {
+            str(file.relative_to(site)): re.sub(
+                r"\?v=[0-9a-f]+", "", file.read_text(encoding="utf-8")
+            )
+            for file in site.rglob("*")
+            if file.suffix in {".html", ".svg"}
+        }
+
+    before = pages_and_figures()
+    build()
+    assert pages_and_figures() == before
