@@ -28,11 +28,9 @@ class Verdict:
     detail: str = ""
 
     def __str__(self) -> str:
-        return (
-            NOT_RUN
-            if self.value is None
-            else interval_text(self.value, self.low, self.high, self.unit)
-        )
+        if self.value is None:
+            return NOT_RUN if self.status == NOT_RUN else "-"
+        return interval_text(self.value, self.low, self.high, self.unit)
 
 
 @dataclass(frozen=True)
@@ -54,6 +52,9 @@ def verdict(claim: Claim, record: Mapping[str, Any] | None) -> Verdict:
     """
     if record is None or not claim.ours:
         return Verdict(NOT_RUN, detail=claim.needs)
+    if record["parameters"].get("profile") not in claim.profiles:
+        # A number of the same name at another profile is about another network.
+        return Verdict(NOT_JUDGED, detail=f"judged at {' and '.join(claim.profiles)}")
     scalars = record["scalars"]
     rival = claim.accept.bound if claim.accept and claim.accept.rule in ("above", "below") else ""
     for name in (claim.ours, rival):
@@ -160,11 +161,8 @@ def _paper_text(claim: Claim) -> str:
 
 def _judge(claim: Claim, record: Mapping[str, Any]) -> tuple[str, str]:
     accept, paper = claim.accept, claim.paper
-    profile = record["parameters"].get("profile")
     if accept is None:
         return NOT_JUDGED, "no tolerance is stated"
-    if profile not in claim.profiles:
-        return NOT_JUDGED, f"judged at {' and '.join(claim.profiles)}"
     # A threshold beside a number that nobody could check would rest on it; a comparison of two
     # numbers of ours does not.
     if paper and not paper.verified and accept.rule not in ("above", "below"):

@@ -4,8 +4,9 @@ The class of a patch is the photograph it is cut from; nothing is downloaded. Th
 those that the wheels of scikit-image and scikit-learn contain and that hold natural texture on
 both sides: left out are drawings, scans of text, a portrait whose two sides show different
 objects, and photographs too small or too smooth. The choice was made by looking at test accuracy
-too, so that accuracy on this set says that a network learned it, and no more. Two large ones are halved (2x2 box mean), so
-that 32 pixels span something; the three grey textures and the cameraman repeat one channel.
+too, so that accuracy on this set says that a network learned it, and no more. Two large ones are
+halved (2x2 box mean), so that 32 pixels span something; the three grey textures and the cameraman
+repeat one channel.
 
 The left 70% of a photograph is cut for training (windows every 8 pixels, which overlap), the
 right 30% for testing (side by side, none overlap): no test pixel is ever a training pixel. Nearly

@@ -8,19 +8,19 @@ from torch import Tensor, nn
 class SmallCNN(nn.Module):
     """Three 3 x 3 convolutions with batch normalisation, an average over the plane, a linear layer.
 
-    The widths are 32, 64 and 128; the second and third convolution halve the resolution. Images
+    The widths are 16, 32 and 64; the second and third convolution halve the resolution. Images
     are `(N, channels, H, W)` of any size from 8 x 8 on.
     """
 
     def __init__(self, *, classes: int = 10, channels: int = 3) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, 32, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(32)
-        self.conv2 = nn.Conv2d(32, 64, 3, stride=2, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(64)
-        self.conv3 = nn.Conv2d(64, 128, 3, stride=2, padding=1, bias=False)
-        self.bn3 = nn.BatchNorm2d(128)
-        self.linear = nn.Linear(128, classes)
+        self.conv1 = nn.Conv2d(channels, 16, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(16)
+        self.conv2 = nn.Conv2d(16, 32, 3, stride=2, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(32)
+        self.conv3 = nn.Conv2d(32, 64, 3, stride=2, padding=1, bias=False)
+        self.bn3 = nn.BatchNorm2d(64)
+        self.linear = nn.Linear(64, classes)
 
     def forward(
         self, images: Float[Tensor, "n channels height width"]

@@ -1,0 +1,34 @@
+"""Checks of the arguments that attacks share; every refusal says what to pass instead."""
+
+import math
+from typing import Literal
+
+from robustkit.errors import InputError, unknown
+
+Number = int | float
+Norm = Literal[1, 2, "inf"]
+
+_NORMS: dict[Number | str, Norm] = {1: 1, 2: 2, "inf": "inf", math.inf: "inf"}
+
+
+def parse_norm(norm: Number | str, allowed: tuple[Norm, ...]) -> Norm:
+    """Return the norm among `allowed` that `norm` names; infinity may be "inf" or a float.
+
+    Raises `InputError`.
+    """
+    parsed = _NORMS.get(norm)
+    if parsed is None or parsed not in allowed:
+        raise unknown("norm", str(norm), [str(name) for name in allowed])
+    return parsed
+
+
+def check_count(name: str, value: int, minimum: int) -> None:
+    """Refuse an integer argument below `minimum`; raises `InputError`."""
+    if value < minimum:
+        raise InputError(f"{name} must be at least {minimum}, got {value}.")
+
+
+def check_nonnegative(name: str, value: Number) -> None:
+    """Refuse a number that is negative, infinite or NaN; raises `InputError`."""
+    if not 0 <= value < math.inf:
+        raise InputError(f"{name} must be a finite number of at least 0, got {value}.")
