@@ -98,13 +98,14 @@ def test_saturated_probabilities_do_not_poison():
 
 
 def test_a_point_that_leaves_the_finite_returns_clean():
-    # Flat at the image, so that the step is astronomic and the logits there overflow.
-    model = Lambda(lambda x: torch.stack([x.new_ones(len(x)), 1e-30 * x.sum(1).exp()], 1))
+    # Almost flat at the image, so that the step is astronomic and the logits there overflow.
+    model = Lambda(lambda x: torch.stack([x.new_ones(len(x)), 1e-10 * x.sum(1).exp()], 1))
     batch = torch.full((3, 2), 0.5)
     result = deepfool(model, batch, bounds=None)
     assert not result.success.any()
     assert torch.equal(result.adversarial, batch)
     assert result.predictions.tolist() == [0, 0, 0]
+    assert result.iterations.tolist() == [1, 1, 1]
 
 
 def test_misclassified_images_are_returned_as_they_are():
