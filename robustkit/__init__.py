@@ -9,7 +9,18 @@ from types import ModuleType
 
 __version__ = "0.1.0"
 
-__all__ = ["attacks", "claims", "data", "errors", "models", "plots", "records", "stats", "training"]
+__all__ = [
+    "attacks",
+    "claims",
+    "data",
+    "errors",
+    "models",
+    "plots",
+    "records",
+    "rng",
+    "stats",
+    "training",
+]
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -1,9 +1,17 @@
 """Claims: what a paper says, what was measured here, and the verdict.
 
 The entries are in `book/claims/<chapter>.yml`; `robustkit.claim_files` says how they are written.
-A value that could not be read in the paper itself is shown as not verified and is never judged.
+A value that could not be read in the paper itself is shown as not verified, and its claim is never
+judged, whatever the rule.
+
+The estimate decides, unless its interval leaves the decision open; then the claim is not judged:
+- `above` and `below`, where both numbers have an interval: the intervals must not touch;
+- `at_least`, `at_most`, `between` and `within`: all of the interval must be on the same side of
+  the bound as the estimate.
+Numbers without an interval, such as exact counts, and `equals` are judged by the estimate alone.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -47,8 +55,8 @@ def verdict(claim: Claim, record: Mapping[str, Any] | None) -> Verdict:
     """Judge one claim by one record.
 
     The status is "reproduced", "differs", "not run" (no record, or no such scalar in it) or "not
-    judged" (no rule, a profile at which the claim cannot be judged, or a rule that rests on a
-    value of the paper that is not verified).
+    judged" (no rule, a profile at which the claim cannot be judged, a value of the paper that is
+    not verified, or an interval that leaves the decision open).
     """
     if record is None or not claim.ours:
         return Verdict(NOT_RUN, detail=claim.needs)
@@ -56,12 +64,11 @@ def verdict(claim: Claim, record: Mapping[str, Any] | None) -> Verdict:
         # A number of the same name at another profile is about another network.
         return Verdict(NOT_JUDGED, detail=f"judged at {' and '.join(claim.profiles)}")
     scalars = record["scalars"]
-    rival = claim.accept.bound if claim.accept and claim.accept.rule in ("above", "below") else ""
-    for name in (claim.ours, rival):
+    for name in (claim.ours, _rival(claim)):
         if name and name not in scalars:
             return Verdict(NOT_RUN, detail=f"the record has no scalar {name!r}")
     ours = scalars[claim.ours]
-    status, detail = _judge(claim, record)
+    status, detail = _judge(claim, scalars)
     return Verdict(status, ours["value"], ours["low"], ours["high"], ours["unit"], detail)
 
 
@@ -81,7 +88,8 @@ def scoreboard(chapter: str | None = None) -> list[ScoreRow]:
     rows = []
     for name in claim_files.chapters() if chapter is None else [chapter]:
         found = {profile: records.committed(name, profile) for profile in project.PROFILES}
-        rows += [_row(claim, found) for claim in claim_files.load(name)]
+        for claim in claim_files.load(name):
+            rows.append(_row(claim, {p: verdict(claim, found[p]) for p in project.PROFILES}))
     return rows
 
 
@@ -89,7 +97,7 @@ def verdicts(
     chapter: str, record: records.Record | Mapping[str, Any]
 ) -> list[tuple[Claim, Verdict]]:
     """Return every claim of a chapter with its verdict by one record; none outside a checkout."""
-    ours = record.as_dict() if isinstance(record, records.Record) else record
+    ours = _plain(record)
     try:
         project.root()
     except InputError:
@@ -111,7 +119,7 @@ def compare(chapter: str, record: records.Record | Mapping[str, Any]) -> ClaimsT
     The verdict of this run takes the place of the committed one at its profile. Outside a
     checkout, where there are no claims files, the table is empty and says so.
     """
-    ours = record.as_dict() if isinstance(record, records.Record) else record
+    ours = _plain(record)
     caption = f"Claims of chapter {chapter} and what this run measured"
     headings = ("paper", "this run", "laptop run", "paper run")
     try:
@@ -130,14 +138,18 @@ def compare(chapter: str, record: records.Record | Mapping[str, Any]) -> ClaimsT
     found = {name: records.committed(chapter, name) for name in ("laptop", "paper")}
     lines = []
     for claim in claim_files.load(chapter):
-        row = _row(claim, {"smoke": None, **found, profile: ours})
-        shown = [row.verdicts[profile], *(verdict(claim, found[p]) for p in ("laptop", "paper"))]
-        lines.append(_line(row, [str(cell) for cell in shown]))
+        this = verdict(claim, ours)
+        others = {name: verdict(claim, made) for name, made in found.items()}
+        row = _row(claim, {"smoke": verdict(claim, None), **others, profile: this})
+        lines.append(_line(row, [str(this), *map(str, others.values())]))
     return ClaimsTable(caption, headings, tuple(lines))
 
 
-def _row(claim: Claim, found: Mapping[str, Mapping[str, Any] | None]) -> ScoreRow:
-    verdicts = {profile: verdict(claim, found[profile]) for profile in project.PROFILES}
+def _plain(record: records.Record | Mapping[str, Any]) -> Mapping[str, Any]:
+    return record.as_dict() if isinstance(record, records.Record) else record
+
+
+def _row(claim: Claim, verdicts: dict[str, Verdict]) -> ScoreRow:
     profile, counts = overall(claim, verdicts)
     return ScoreRow(claim, verdicts, counts, profile)
 
@@ -159,37 +171,71 @@ def _paper_text(claim: Claim) -> str:
     return text if claim.paper.verified else f"{text} (not verified)"
 
 
-def _judge(claim: Claim, record: Mapping[str, Any]) -> tuple[str, str]:
-    accept, paper = claim.accept, claim.paper
+def _rival(claim: Claim) -> str:
+    accept = claim.accept
+    return str(accept.bound) if accept and accept.rule in ("above", "below") else ""
+
+
+def _judge(claim: Claim, scalars: Mapping[str, dict[str, Any]]) -> tuple[str, str]:
+    accept, rival = claim.accept, scalars.get(_rival(claim))
     if accept is None:
         return NOT_JUDGED, "no tolerance is stated"
-    # A threshold beside a number that nobody could check would rest on it; a comparison of two
-    # numbers of ours does not.
-    if paper and not paper.verified and accept.rule not in ("above", "below"):
+    if claim.paper and not claim.paper.verified:
         return NOT_JUDGED, "the paper's value is not verified"
-    if _agrees(claim, record):
-        return REPRODUCED, f"{accept}: {claim.because}"
-    return DIFFERS, claim.differs or f"not {accept}"
+    agrees = _agrees(claim, scalars[claim.ours], rival)
+    if agrees is None:
+        return NOT_JUDGED, (
+            "the intervals overlap" if rival else "the interval reaches the bound"
+        )
+    # The name of a scalar says nothing to a reader; its number does.
+    rule = f"{accept.rule} {_shown(rival)}" if rival else str(accept)
+    if agrees:
+        return REPRODUCED, f"{rule}: {claim.because}"
+    return DIFFERS, claim.differs or f"not {rule}"
 
 
-def _agrees(claim: Claim, record: Mapping[str, Any]) -> bool:
+def _agrees(claim: Claim, ours: dict[str, Any], rival: dict[str, Any] | None) -> bool | None:
     assert claim.accept is not None
-    value, bound = records.value(record, claim.ours), claim.accept.bound
+    bound = claim.accept.bound
     match claim.accept.rule:
         case "within":
             assert claim.paper is not None
             assert claim.paper.value is not None
-            scale = abs(claim.paper.value) if claim.accept.relative else 1.0
-            return bool(abs(value - claim.paper.value) <= bound * scale)
+            reach = bound * (abs(claim.paper.value) if claim.accept.relative else 1.0)
+            return _inside(ours, claim.paper.value - reach, claim.paper.value + reach)
         case "at_least":
-            return bool(value >= bound)
+            return _inside(ours, bound, math.inf)
         case "at_most":
-            return bool(value <= bound)
+            return _inside(ours, -math.inf, bound)
         case "between":
-            return bool(bound[0] <= value <= bound[1])
+            return _inside(ours, *bound)
         case "above":
-            return value > records.value(record, bound)
+            assert rival is not None
+            return _less(rival, ours)
         case "below":
-            return value < records.value(record, bound)
+            assert rival is not None
+            return _less(ours, rival)
         case _:
-            return bool(value == bound)
+            return bool(ours["value"] == bound)
+
+
+def _inside(scalar: dict[str, Any], least: float, most: float) -> bool | None:
+    value, low, high = scalar["value"], scalar["low"], scalar["high"]
+    inside = bool(least <= value <= most)
+    if low is None and high is None:
+        return inside
+    low, high = value if low is None else low, value if high is None else high
+    settled = least <= low and high <= most if inside else high < least or low > most
+    return inside if settled else None
+
+
+def _less(one: dict[str, Any], other: dict[str, Any]) -> bool | None:
+    if None in (one["low"], one["high"], other["low"], other["high"]):
+        return bool(one["value"] < other["value"])
+    if one["high"] < other["low"]:
+        return True
+    return False if other["high"] < one["low"] else None
+
+
+def _shown(scalar: dict[str, Any]) -> str:
+    return interval_text(scalar["value"], scalar["low"], scalar["high"], scalar["unit"])

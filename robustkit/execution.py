@@ -97,7 +97,8 @@ def _last_words(log: Path) -> str:
 def _environment() -> dict[str, str]:
     # In a checkout that is not installed, the kernel would not find the package, or find another.
     source = Path(__file__).resolve().parents[1]
-    environment = dict(os.environ)
+    # As many threads as `make` sets, because sums, and with them outputs, depend on their number.
+    environment = {"OMP_NUM_THREADS": "2", **os.environ}
     if (source / "pyproject.toml").is_file():
         paths = [str(source), environment.get("PYTHONPATH", "")]
         environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)

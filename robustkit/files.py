@@ -2,10 +2,10 @@
 
 import hashlib
 import os
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
@@ -92,7 +92,7 @@ def download(urls: list[str], path: Path, expected: str, *, what: str) -> Path:
                 _fetch(url, temporary, what)
                 check_sha256(temporary, expected, what=what)
             return path
-        except (urllib.error.URLError, OSError, DataError) as error:
+        except (OSError, HTTPException, DataError) as error:
             reasons.append(f"{url}: {error}")
     raise DataError(f"{what} could not be fetched ({'; '.join(reasons)}). {manual}")
 

@@ -2,8 +2,10 @@
 
 The text (py:percent) is the truth. What is derived from it is the same each time: the
 identifiers of cells follow from position and source, and no time or path of the machine stays.
+Only its code decides what a run does; new prose goes beside the outputs that are there.
 """
 
+import copy
 import hashlib
 import json
 from collections.abc import Mapping
@@ -25,6 +27,7 @@ _LANGUAGE = {
     "pygments_lexer": "ipython3",
 }
 _OF_THE_NOTEBOOK = ("papermill", "jupytext", "widgets")
+_INJECTED = "injected-parameters"
 _OF_THE_CELL = ("papermill", "execution", "ExecuteTime", "lines_to_next_cell")
 
 
@@ -36,9 +39,13 @@ def source(path: Path) -> str:
         raise InputError(f"there is no chapter at {path} ({error}).") from error
 
 
-def source_hash(path: Path) -> str:
-    """Return the sha256 of the text of a chapter, the same for either kind of line end."""
-    return hashlib.sha256(source(path).encode()).hexdigest()
+def code_hash(notebook: Any) -> str:
+    """Return the sha256 of the sources of the code cells of a notebook, in their order.
+
+    Prose, tags and captions do not count: they change nothing that a run computes.
+    """
+    code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    return hashlib.sha256(json.dumps(code).encode()).hexdigest()
 
 
 def read(path: Path) -> Any:
@@ -95,14 +102,43 @@ def clean(notebook: Any) -> None:
             cell.outputs = _joined(cell.outputs)
 
 
+def refreshed(executed: Any, text: Any) -> Any:
+    """Return the notebook of a text with the outputs and execution counts of an executed one.
+
+    Prose, tags and figure metadata are those of the text; a cell of injected parameters stays.
+    Raises `InputError` when the two do not have the same code.
+    """
+    page = copy.deepcopy(text)
+    done = [cell for cell in executed.cells if cell.cell_type == "code"]
+    injected = [cell for cell in done if _INJECTED in cell.metadata.get("tags", [])]
+    done = [cell for cell in done if cell not in injected]
+    code = [cell for cell in page.cells if cell.cell_type == "code"]
+    if [cell.source for cell in code] != [cell.source for cell in done]:
+        raise InputError("the code has changed since it was executed. Run the chapter again.")
+    for cell, before in zip(code, done, strict=True):
+        cell.outputs = copy.deepcopy(before.outputs)
+        cell.execution_count = before.execution_count
+    for position, cell in enumerate(page.cells, 1):
+        if "parameters" in cell.metadata.get("tags", []):
+            page.cells[position:position] = copy.deepcopy(injected)
+            break
+    clean(page)
+    return page
+
+
 def write(path: Path, notebook: Any, record: Mapping[str, Any]) -> None:
     """Write an executed notebook that carries its record, whole or not at all."""
+    write_atomic(path, dumps_with(notebook, record))
+
+
+def dumps_with(notebook: Any, record: Mapping[str, Any]) -> str:
+    """Return the JSON text of an executed notebook that carries its record."""
     import nbformat
 
     # nbformat sorts keys, which would lose the order of the scalars and of the columns of a table.
     plain = json.loads(nbformat.writes(notebook))
     plain["metadata"]["robustkit"] = {"record": record}
-    write_atomic(path, dumps(plain))
+    return dumps(plain)
 
 
 def _joined(outputs: list[Any]) -> list[Any]:

@@ -5,6 +5,7 @@ page; the book writes the dark twin of each SVG from it. Data colours stay: they
 told apart on both.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +73,15 @@ def setup() -> None:
     except ModuleNotFoundError:
         return
     set_matplotlib_formats("svg", metadata={"Date": None}, bbox_inches=None)
+
+
+def recolour(svg: str, colours: Mapping[str, str] = DARK) -> str:
+    """Return an SVG drawing with every colour of `colours` exchanged, all in one pass."""
+    swap = {old.lower(): new for old, new in colours.items()}
+    names = "|".join(re.escape(old) for old in sorted(swap))
+    return re.sub(
+        rf"({names})(?![0-9a-z])", lambda found: swap[found[0].lower()], svg, flags=re.IGNORECASE
+    )
 
 
 def decision_regions(

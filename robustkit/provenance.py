@@ -24,10 +24,10 @@ _PACKAGES = {
 }
 
 
-def collect(digests: dict[str, str]) -> dict[str, Any]:
-    """Return versions, commit, hardware and peak memory of this process, and its input digests.
+def collect(digests: dict[str, str], checkout: dict[str, Any]) -> dict[str, Any]:
+    """Return versions, hardware and peak memory of this process, its inputs and its checkout.
 
-    Peak memory is the largest resident size of the process, in MiB. The entry "gpu" is present
+    `digests` are those of its inputs, `checkout` what `commit` said when the run began. Peak memory is the largest resident size of the process, in MiB. The entry "gpu" is present
     only in a process that has used one.
     """
     found: dict[str, Any] = {
@@ -38,7 +38,7 @@ def collect(digests: dict[str, str]) -> dict[str, Any]:
         "cpu": cpu_model(),
         "cores": os.cpu_count(),
         "peak_memory_mib": peak_memory_mib(),
-        **commit(),
+        **checkout,
         "inputs": digests,
     }
     torch = sys.modules.get("torch")

@@ -27,8 +27,10 @@ class Record:
         }
         self.scalars: dict[str, dict[str, Any]] = {}
         self.tables: dict[str, dict[str, list[Any]]] = {}
-        # A source file that is edited during the run is not the one that ran.
-        self._at_first = _read_so_far() if os.environ.get(RUN_FOLDER) else {}
+        # What is edited or committed during the run is not what ran.
+        started = bool(os.environ.get(RUN_FOLDER))
+        self._at_first = _read_so_far() if started else {}
+        self._checkout = provenance.commit() if started else {}
 
     def scalar(
         self,
@@ -44,7 +46,8 @@ class Record:
         """Keep one number with its interval [low, high], its unit and the count it rests on.
 
         `value` is a number, a flag, a NumPy or torch scalar, or an interval object with
-        `estimate`, `low` and `high`. Raises `InputError` for anything else, for a name in use and
+        `estimate`, `low` and `high`, and with `level` and `count` where it knows them; a `count`
+        given here wins. The level of an interval given by its bounds is not known. Raises `InputError` for anything else, for a name in use and
         for an interval upside down.
         """
         if name in self.scalars:
@@ -52,7 +55,10 @@ class Record:
                 f"the record has a scalar {name!r} already; give each its own name, or run the "
                 "cell that makes the record again to start over."
             )
+        level = None
         if hasattr(value, "estimate"):
+            level, known = _level_and_count(name, value)
+            count = known if count is None else count
             value, low, high = value.estimate, value.low, value.high
         lower, upper = _bound(name, low), _bound(name, high)
         if lower is not None and upper is not None and lower > upper:
@@ -61,6 +67,7 @@ class Record:
             "value": strict_json.number(f"scalar {name!r}", value),
             "low": lower,
             "high": upper,
+            "level": level,
             "unit": unit,
             "count": count,
             "note": note,
@@ -105,7 +112,7 @@ class Record:
                     read_files[name] = entry
             digests = {name: entry["digest"] for name, entry in read_files.items()}
             write_atomic(Path(folder) / "inputs.json", strict_json.dumps(read_files))
-            record = {**self.as_dict(), "provenance": provenance.collect(digests)}
+            record = {**self.as_dict(), "provenance": provenance.collect(digests, self._checkout)}
             write(Path(folder) / "record.json", record)
         print(f"record {self.chapter}: {len(self.scalars)} scalars, {len(self.tables)} tables")
 
@@ -200,9 +207,25 @@ def _bound(name: str, given: Any) -> float | None:
     return None if math.isnan(bound) else bound
 
 
+def _level_and_count(name: str, interval: Any) -> tuple[float | None, int | None]:
+    level, count = getattr(interval, "level", None), getattr(interval, "count", None)
+    return (
+        None if level is None else float(strict_json.number(f"the level of scalar {name!r}", level)),
+        # A tuple has a method of this name, and zero observations stand for an unknown number.
+        count if isinstance(count, int) and count > 0 else None,
+    )
+
+
 def _scalar_back(stored: dict[str, Any]) -> dict[str, Any]:
     low, high = (
         None if stored[key] is None else float(strict_json.number_back(stored[key]))
         for key in ("low", "high")
     )
-    return {**stored, "value": strict_json.number_back(stored["value"]), "low": low, "high": high}
+    return {
+        **stored,
+        "value": strict_json.number_back(stored["value"]),
+        "low": low,
+        "high": high,
+        # Files from before levels were kept have none.
+        "level": stored.get("level"),
+    }

@@ -1,7 +1,7 @@
 """Runs: execute a chapter with parameters, once, and keep its notebook and record.
 
-A run lies in `runs/<chapter>/<prekey>/`, where the prekey covers the text of the chapter and its
-parameters. It is finished when its record is whole and all it has read (package source, data,
+A run lies in `runs/<chapter>/<prekey>/`, where the prekey covers the code of the chapter and its
+parameters, not its prose. It is finished when its record is whole and all it has read (package source, data,
 weights) is unchanged; only then is it not run again. Files move in whole, the record last.
 """
 
@@ -41,10 +41,11 @@ class RunResult:
 
 @dataclass(frozen=True)
 class Plan:
-    """A run to be: text and checked parameters, those to inject, and the folder it will fill."""
+    """A run to be: text, hash of its code, checked parameters, those to inject, and its folder."""
 
     chapter: str
     text: str
+    code: str
     parameters: dict[str, Any]
     injected: dict[str, Any]
     prekey: str
@@ -67,13 +68,15 @@ def plan(chapter: str, parameters: Mapping[str, Any], *, profile: str = "smoke")
     chapter = project.chapter(chapter)
     path = project.text_path(chapter)
     text = notebooks.source(path)
-    specs = notebooks.parameters_of(notebooks.from_text(text), path.name)
+    notebook = notebooks.from_text(text)
+    specs = notebooks.parameters_of(notebook, path.name)
     resolved = resolve(specs, {"profile": profile, **parameters})
     # What is at its default is not injected, so that a default run keeps the cells of the text.
     defaults = resolve(specs, {})
     injected = {name: value for name, value in resolved.items() if value != defaults[name]}
-    prekey = _hash([chapter, _hash(text), strict_json.encode(resolved)])
-    return Plan(chapter, text, resolved, injected, prekey)
+    code = notebooks.code_hash(notebook)
+    prekey = _hash([chapter, code, strict_json.encode(resolved)])
+    return Plan(chapter, text, code, resolved, injected, prekey)
 
 
 def run(
@@ -87,7 +90,7 @@ def run(
     """Run a chapter with parameters unless that run is finished; `force` runs it regardless.
 
     A run at default parameters is installed where the book reads it: the smoke notebook beside
-    its text, the records of other profiles under `book/results/`. `timeout` is in seconds a cell.
+    its text and with the prose of today, the records of other profiles under `book/results/`. `timeout` is in seconds a cell.
     Raises `InputError` before anything runs, and `RunError` that names the failed cell and where
     the notebook is kept; a failed or interrupted run leaves the previous record whole.
     """
@@ -96,7 +99,7 @@ def run(
         finished = None if force else find(planned)
         result = finished or _execute(planned, timeout)
         if planned.installs:
-            _install(planned)
+            _install(result, planned.text)
     return result
 
 
@@ -171,24 +174,31 @@ def _completed(planned: Plan, written: Path, seconds: float) -> dict[str, Any]:
         "parameters": {**strict_json.encode(planned.parameters), **record["parameters"]},
         "provenance": {
             **provenance,
-            "notebook": _hash(planned.text),
+            "notebook": planned.code,
             "wall_seconds": round(seconds, 1),
         },
         "key": _hash([planned.prekey, provenance["inputs"]]),
     }
 
 
-def _install(planned: Plan) -> None:
-    profile = planned.parameters["profile"]
+def _install(result: RunResult, text: str) -> None:
+    profile = result.parameters["profile"]
     if profile == "smoke":
-        source = planned.folder / f"{planned.chapter}.ipynb"
-        target = project.notebook_path(planned.chapter)
+        target = project.notebook_path(result.chapter)
+        content = _page(result, text).encode()
     else:
-        source = planned.folder / "record.json"
-        target = project.results_path(planned.chapter, profile)
-    content = source.read_bytes()
+        target = project.results_path(result.chapter, profile)
+        content = (result.folder / "record.json").read_bytes()
     if not target.exists() or target.read_bytes() != content:
         write_atomic(target, content)
+
+
+def _page(result: RunResult, text: str) -> str:
+    import nbformat
+
+    executed = nbformat.read(result.folder / f"{result.chapter}.ipynb", as_version=4)
+    page = notebooks.refreshed(executed, notebooks.from_text(text))
+    return notebooks.dumps_with(page, result.record)
 
 
 @contextmanager

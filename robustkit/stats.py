@@ -12,6 +12,7 @@ from scipy import stats as scipy_stats
 from robustkit.errors import InputError
 
 Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
 Statistic = Literal["mean", "median"] | Callable[[Array], Array]
 
 
@@ -92,8 +93,8 @@ def bootstrap(
     `statistic` is "mean", "median" or a function from (R, N) to (R,). Raises `InputError` on NaN,
     an empty sample or resamples < 1. Source: Efron, Ann. Statist. 1979.
     """
-    sample = _sample(values)
-    return _percentile(sample, _statistic(statistic), level, resamples, seed)
+    sample, one = _sample(values), _statistic(statistic)
+    return _percentile(lambda rows: one(sample[rows]), len(sample), level, resamples, seed)
 
 
 def paired_bootstrap(
@@ -116,27 +117,31 @@ def paired_bootstrap(
         raise InputError(f"paired samples must have one length, got {len(left)} and {len(right)}.")
     one = _statistic(statistic)
 
-    def difference(indices: Array) -> Array:
-        rows = indices.astype(np.int64)
+    def difference(rows: Indices) -> Array:
         return one(left[rows]) - one(right[rows])
 
-    positions = np.arange(len(left), dtype=np.float64)
-    return _percentile(positions, difference, level, resamples, seed)
+    return _percentile(difference, len(left), level, resamples, seed)
 
 
 def _percentile(
-    sample: Array, statistic: Callable[[Array], Array], level: float, resamples: int, seed: int
+    statistic: Callable[[Indices], Array], count: int, level: float, resamples: int, seed: int
 ) -> Interval:
     _check_level(level)
     if resamples < 1:
         raise InputError(f"resamples must be at least 1, got {resamples}.")
     generator = np.random.default_rng(seed)
-    picks = generator.integers(0, len(sample), size=(resamples, len(sample)))
-    draws = np.sort(statistic(sample[picks]))
+    # A few million picks at a time: all resamples of a large sample would not fit in memory.
+    rows = max(1, 4_000_000 // count)
+    draws = np.concatenate(
+        [
+            statistic(generator.integers(0, count, size=(min(rows, resamples - start), count)))
+            for start in range(0, resamples, rows)
+        ]
+    )
     tail = (1 - level) / 2
     low = float(np.quantile(draws, tail, method="inverted_cdf"))
     high = float(np.quantile(draws, 1 - tail, method="inverted_cdf"))
-    return Interval(float(statistic(sample[None])[0]), low, high, level, len(sample))
+    return Interval(float(statistic(np.arange(count)[None])[0]), low, high, level, count)
 
 
 def _statistic(statistic: Statistic) -> Callable[[Array], Array]:

@@ -26,7 +26,8 @@ class AttackResult:
       tensor; -1 where the output is not finite.
     - `success`: whether that prediction differs from the label, for an image that is finite and
       within its bounds.
-    - `iterations`: steps taken, int64; 0 where the clean image was misclassified already.
+    - `iterations`: steps taken, int64; 0 where the clean image was misclassified already, and where
+      no step could be taken, which is a failure.
     - `forwards`, `backwards`: passes through the network that the image took part in, int64.
     - `forward_calls`, `backward_calls`: batched calls of the network.
     """
@@ -50,6 +51,11 @@ class AttackResult:
     def perturbation(self) -> Float[Tensor, "n *shape"]:
         """The adversarial minus the clean images."""
         return self.adversarial - self.images
+
+    @property
+    def attacked(self) -> Bool[Tensor, " n"]:
+        """Whether the model had the label right at the clean image, so that there was work."""
+        return ~(self.success & (self.iterations == 0))
 
     @property
     def l1(self) -> Float[Tensor, " n"]:

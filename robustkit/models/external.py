@@ -1,5 +1,6 @@
 """Any torchvision or timm classifier through the same contract: images in [0, 1], logits out."""
 
+import pickle
 import re
 import sys
 from collections.abc import Iterator
@@ -72,6 +73,14 @@ def load_torchvision(name: str) -> Normalized:
     else:
         _download_torchvision(weights.url, path, prefix[1] if prefix else None, what)
     inputs.note(f"weights/torchvision:{name}", [path])
+    # torchvision's builders unpickle without restriction; a file that holds anything but tensors
+    # is refused here, before they see it.
+    try:
+        torch.load(path, map_location="meta", weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise DataError(
+            f"{what}: {path} does not hold tensors alone ({error}). Delete it and fetch it again."
+        ) from error
     with _hub_folder(home() / "torch"), torch.random.fork_rng(devices=[]):
         model = models.get_model(name, weights=weights, progress=False)
     return from_torchvision(model.eval(), weights)

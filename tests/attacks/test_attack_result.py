@@ -7,7 +7,7 @@ import pytest
 import torch
 from attack_toys import Lambda, affine, conv, images
 
-from robustkit.attacks import AttackResult, class_gradients
+from robustkit.attacks import AttackResult, class_gradients, deepfool
 from robustkit.errors import InputError
 
 
@@ -84,3 +84,11 @@ def test_class_gradients_cost_one_forward_call():
 def test_class_gradients_refuse_models_in_training():
     with pytest.raises(InputError, match="training mode"):
         class_gradients(conv().train(), images(2), torch.zeros(2, 1, dtype=torch.int64))
+
+
+def test_attacked_are_those_that_the_model_had_right():
+    flat = Lambda(lambda x: x.flatten(1)[:, :2] * 0 + torch.tensor([1.0, 0.0])).eval()
+    result = deepfool(flat, torch.rand(2, 1, 2, 2), torch.tensor([0, 1]))
+    # The first cannot be fooled, so its distance is infinite; the second is wrong as it is.
+    assert result.attacked.tolist() == [True, False]
+    assert result.distance().tolist() == [math.inf, 0.0]

@@ -79,6 +79,24 @@ def test_damaged_torchvision_weights_are_refused(
         load(f"torchvision:{NAME}")
 
 
+def test_weights_that_would_run_code_are_refused_before_they_do(
+    empty_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Code:
+        def __reduce__(self) -> tuple[object, tuple[Path]]:
+            return Path.touch, (tmp_path / "ran",)
+
+    plain = tmp_path / "plain.pth"
+    torch.save({"weight": Code()}, plain)
+    kept = empty_home / "torch" / "checkpoints" / f"{NAME}-{sha256(plain)[:8]}.pth"
+    kept.parent.mkdir(parents=True)
+    plain.rename(kept)
+    monkeypatch.setattr(WEIGHTS.DEFAULT.value, "url", kept.as_uri())
+    with pytest.raises(DataError, match="does not hold tensors alone"):
+        load(f"torchvision:{NAME}")
+    assert not (tmp_path / "ran").exists()
+
+
 def test_a_download_with_other_bytes_leaves_nothing_behind(
     published: tuple[nn.Module, Path], empty_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,6 +24,7 @@ _TRACES = {
         r"\b(?:19|20)\d\d-[01]\d-[0-3]\d[T ][0-2]\d:[0-5]\d|\b[0-2]\d:[0-5]\d:[0-5]\d\b"
     ),
 }
+_ENCODED = re.compile(r"data:[\w/+.-]+;base64,[A-Za-z0-9+/=\s]+")
 # Accounts and hosts that are also words; shorter ones than five letters are taken for words.
 _WORDS = {"admin", "build", "builder", "debian", "localhost", "runner", "ubuntu"}
 
@@ -59,13 +60,13 @@ def paired(notebook: Any, text: Any) -> list[str]:
 
 
 def fresh(notebook: Any, text: Path, root: Path) -> list[str]:
-    """The notebook was made by the package, the text and the book files of today."""
+    """The notebook was made by the package, the code and the book files of today."""
     record = notebook.metadata.get("robustkit", {}).get("record")
     if record is None:
         return ["the notebook carries no record: it was not made by robustkit run or build"]
     problems = []
-    if record["provenance"].get("notebook") != notebooks.source_hash(text):
-        problems.append(f"{text.name} has changed since the run")
+    if record["provenance"].get("notebook") != notebooks.code_hash(notebooks.read(text)):
+        problems.append(f"the code of {text.name} has changed since the run")
     read = record["provenance"].get("inputs", {})
     if "robustkit/__init__.py" not in read:
         problems.append("the record does not say which package files were used")
@@ -127,7 +128,8 @@ def _texts(output: Any) -> Iterator[str]:
         yield output.text
     for kind, content in output.get("data", {}).items():
         if kind.startswith(_TEXT_TYPES):
-            yield content if isinstance(content, str) else str(content)
+            # Letters and strokes of an encoded image look like a path now and then.
+            yield _ENCODED.sub("", content if isinstance(content, str) else str(content))
 
 
 def _identity(cell: Any) -> tuple[Any, ...]:

@@ -170,7 +170,9 @@ def recorded(tmp_path):
     }
     notebook = copy.deepcopy(GOOD)
     notebook.metadata["robustkit"] = {
-        "record": {"provenance": {"notebook": notebooks.source_hash(text), "inputs": read}}
+        "record": {
+            "provenance": {"notebook": notebooks.code_hash(notebooks.read(text)), "inputs": read}
+        }
     }
     assert guards.fresh(notebook, text, tmp_path) == []
     return notebook, text, tmp_path
@@ -178,7 +180,12 @@ def recorded(tmp_path):
 
 def test_a_notebook_older_than_its_text_fails(recorded):
     recorded[1].write_text("# %%\n2\n")
-    assert guards.fresh(*recorded) == ["01_tiny.py has changed since the run"]
+    assert guards.fresh(*recorded) == ["the code of 01_tiny.py has changed since the run"]
+
+
+def test_new_prose_does_not_make_a_notebook_old(recorded):
+    recorded[1].write_text("# %% [markdown]\n# New words.\n\n# %% tags=['new']\n1\n")
+    assert guards.fresh(*recorded) == []
 
 
 def test_a_notebook_older_than_the_claims_it_shows_fails(recorded):
@@ -252,6 +259,15 @@ def test_an_encoded_image_is_not_searched_but_a_drawing_is():
     trace = "/home/somebody/x.png"
     assert guards.anonymous(shown("image/png", trace)) == []
     assert len(guards.anonymous(shown("image/svg+xml", f"<svg>{trace}</svg>"))) == 1
+
+
+def test_an_image_inside_a_drawing_is_not_searched_but_the_drawing_is():
+    image = "data:image/png;base64,iVBOR/w0KGgo/AAAA\nNSUhEU+ /gAAA/BBBB/CCCC=="
+    assert guards.anonymous(printed(image.partition(",")[2])) != []
+    drawing = f'<svg><image xlink:href="{image}"/>%s</svg>'
+    assert guards.anonymous(shown("image/svg+xml", drawing % "<text>a</text>")) == []
+    [problem] = guards.anonymous(shown("image/svg+xml", drawing % "<desc>/home/x/y.png</desc>"))
+    assert "/home/x/y.png" in problem
 
 
 METADATA = {"figure": {"caption": "A curve.", "name": "fig-curve"}, "image": {"alt": "It falls."}}

@@ -1,23 +1,14 @@
 """Vector figures in two colour schemes: the light one of the notebook and a dark twin beside it."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from bs4 import BeautifulSoup, Tag
 
 from robustkit.files import write_atomic
+from robustkit.plots import recolour
 
 LIGHT, DARK = "only-light", "only-dark"
-
-
-def recolour(svg: str, colours: Mapping[str, str]) -> str:
-    """Return the drawing with every colour of `colours` exchanged, all in one pass."""
-    swap = {old.lower(): new for old, new in colours.items()}
-    names = "|".join(re.escape(old) for old in sorted(swap))
-    return re.sub(
-        rf"({names})(?![0-9a-z])", lambda found: swap[found[0].lower()], svg, flags=re.IGNORECASE
-    )
 
 
 def add_dark_twins(soup: BeautifulSoup, folder: Path, colours: Mapping[str, str]) -> None:
