@@ -184,9 +184,7 @@ def _judge(claim: Claim, scalars: Mapping[str, dict[str, Any]]) -> tuple[str, st
         return NOT_JUDGED, "the paper's value is not verified"
     agrees = _agrees(claim, scalars[claim.ours], rival)
     if agrees is None:
-        return NOT_JUDGED, (
-            "the intervals overlap" if rival else "the interval reaches the bound"
-        )
+        return NOT_JUDGED, ("the intervals overlap" if rival else "the interval reaches the bound")
     # The name of a scalar says nothing to a reader; its number does.
     rule = f"{accept.rule} {_shown(rival)}" if rival else str(accept)
     if agrees:

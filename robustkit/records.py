@@ -210,7 +210,9 @@ def _bound(name: str, given: Any) -> float | None:
 def _level_and_count(name: str, interval: Any) -> tuple[float | None, int | None]:
     level, count = getattr(interval, "level", None), getattr(interval, "count", None)
     return (
-        None if level is None else float(strict_json.number(f"the level of scalar {name!r}", level)),
+        None
+        if level is None
+        else float(strict_json.number(f"the level of scalar {name!r}", level)),
         # A tuple has a method of this name, and zero observations stand for an unknown number.
         count if isinstance(count, int) and count > 0 else None,
     )

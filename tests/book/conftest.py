@@ -7,14 +7,34 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib import import_module
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
+
+
+def _absent(message: str) -> NoReturn:
+    # A skip on CI would hide that nothing was checked.
+    if os.environ.get("CI"):
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+def _required(module: str) -> Any:
+    try:
+        return import_module(module)
+    except ImportError as error:
+        _absent(f"the book extra is not installed ({error})")
+
+
+def pytest_pycollect_makemodule() -> None:
+    """Skip the tests of this folder where the book extra is not installed, except on CI."""
+    _required("jupyter_book")
 
 
 def _build(output: Path) -> Path:
@@ -37,7 +57,6 @@ def _build(output: Path) -> Path:
 @pytest.fixture(scope="session")
 def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that the book is built in."""
-    pytest.importorskip("jupyter_book", reason="the book extra is not installed")
     return tmp_path_factory.mktemp("book")
 
 
@@ -76,11 +95,8 @@ def browser() -> Iterator[Any]:
     names = ("chromium", "chromium-browser", "google-chrome", "chrome")
     program = next(filter(None, map(shutil.which, names)), None)
     if program is None:
-        message = "no Chromium on this machine: install the system package chromium"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
-    playwright = pytest.importorskip("playwright.sync_api")
+        _absent("no Chromium on this machine: install the system package chromium")
+    playwright = _required("playwright.sync_api")
     quiet = ("gpu", "background-networking", "component-update", "sync")
     with playwright.sync_playwright() as driver:
         opened = driver.chromium.launch(

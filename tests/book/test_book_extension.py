@@ -5,9 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-pytest.importorskip("jupyter_book", reason="the book extra is not installed")
-
 from bs4 import BeautifulSoup
 from docutils import nodes
 from robustkit_book import figures, mathjax, polish, provenance, scoreboard, signatures, values

@@ -54,8 +54,8 @@ RELATIVE = {"within": 0.1, "relative": True}
         ({"between": [0, 1]}, [0, 1, 0.5], [-0.1, 1.1, math.nan]),
         ({"equals": 3}, [3, 3.0], [3.1, math.nan]),
         ({"equals": True}, [True], [False]),
-        ({"above": "other"}, [0.1], [0.0, -1, math.nan]),
-        ({"below": "other"}, [-0.1], [0.0, 1, math.nan]),
+        ({"above": "other"}, [0.1], [-1, math.nan]),
+        ({"below": "other"}, [-0.1], [1, math.nan]),
     ],
 )
 def test_each_rule_accepts_up_to_its_bound(checkout, accept, agrees, differs):
@@ -80,7 +80,11 @@ def test_a_verdict_has_our_number_and_the_reason(checkout):
 
 
 @pytest.mark.parametrize(
-    "accept", [{"within": 1}, {"at_least": 1}, {"between": [0, 99]}, {"equals": 42}]
+    "accept",
+    [
+        *({"within": 1}, {"at_least": 1}, {"between": [0, 99]}, {"equals": 42}),
+        *({"above": "other"}, {"below": "other"}),
+    ],
 )
 @pytest.mark.parametrize("value", [42, 0])
 def test_a_value_that_is_not_verified_is_never_judged(checkout, accept, value):
@@ -90,9 +94,76 @@ def test_a_value_that_is_not_verified_is_never_judged(checkout, accept, value):
     assert found.value == value
 
 
-def test_two_numbers_of_ours_are_compared_beside_an_unverified_one(checkout):
-    found = judge(checkout, 1, paper=UNVERIFIED, accept={"above": "other"})
-    assert found.status == claims.REPRODUCED
+def judge_intervals(checkout, accept, answer, other=(0.0, None, None), **changes):
+    made = records.Record("01_tiny", {"profile": "smoke"})
+    made.scalar("answer", *answer)
+    made.scalar("other", *other, unit="s")
+    return claims.verdict(claim(checkout, accept=accept, **changes), made.as_dict())
+
+
+OTHER = (0.5, 0.4, 0.6)
+
+
+@pytest.mark.parametrize(
+    ("answer", "other", "above", "below"),
+    [
+        ((0.8, 0.7, 0.9), OTHER, "reproduced", "differs"),
+        ((0.2, 0.1, 0.3), OTHER, "differs", "reproduced"),
+        ((0.8, 0.59, 0.9), OTHER, "not judged", "not judged"),
+        ((0.2, 0.1, 0.4), OTHER, "not judged", "not judged"),
+        ((0.5, None, None), (0.4, None, None), "reproduced", "differs"),
+        ((0.5, None, None), (0.5, None, None), "differs", "differs"),
+        # An interval on one side alone is no comparison of two.
+        ((0.55, None, None), OTHER, "reproduced", "differs"),
+    ],
+)
+def test_two_numbers_differ_when_their_intervals_are_apart(checkout, answer, other, above, below):
+    for rule, status in (("above", above), ("below", below)):
+        found = judge_intervals(checkout, {rule: "other"}, answer, other)
+        assert found.status == status
+        assert (found.detail == "the intervals overlap") == (status == "not judged")
+        assert "other" not in found.detail
+
+
+def test_a_comparison_shows_the_number_compared_with(checkout):
+    high, low = (0.8, 0.7, 0.9), (0.2, 0.1, 0.3)
+    found = judge_intervals(checkout, {"above": "other"}, high, OTHER)
+    assert found.detail == "above 0.5 s [0.4, 0.6]: rounding"
+    found = judge_intervals(checkout, {"above": "other"}, low, OTHER)
+    assert found.detail == "not above 0.5 s [0.4, 0.6]"
+
+
+@pytest.mark.parametrize(
+    ("accept", "answer", "status"),
+    [
+        ({"at_least": 1}, (2, 1, 3), "reproduced"),
+        ({"at_least": 1}, (2, 0.9, 3), "not judged"),
+        ({"at_least": 1}, (0.9, 0.8, 1), "not judged"),
+        ({"at_least": 1}, (0.5, 0.1, 0.9), "differs"),
+        ({"at_least": 1}, (2, 1.5, math.inf), "reproduced"),
+        ({"at_most": 1}, (0.5, 0.1, 1), "reproduced"),
+        ({"at_most": 1}, (0.5, 0.1, 1.1), "not judged"),
+        ({"at_most": 1}, (2, 1, 3), "not judged"),
+        ({"at_most": 1}, (2, 1.5, math.inf), "differs"),
+        # A bound that is undefined says nothing; the other one counts.
+        ({"at_most": 1}, (0.5, None, 1.1), "not judged"),
+        ({"at_most": 1}, (0.5, None, 0.9), "reproduced"),
+        ({"between": [0, 1]}, (0.5, 0, 1), "reproduced"),
+        ({"between": [0, 1]}, (0.5, -0.1, 0.9), "not judged"),
+        ({"between": [0, 1]}, (2, -1, 3), "not judged"),
+        ({"between": [0, 1]}, (2, 1.1, 3), "differs"),
+        ({"within": 1}, (42.5, 41, 43), "reproduced"),
+        ({"within": 1}, (42.5, 41.5, 43.5), "not judged"),
+        ({"within": 1}, (45, 42, 46), "not judged"),
+        ({"within": 1}, (45, 44, 46), "differs"),
+        ({"equals": 42}, (42, 41, 43), "reproduced"),
+    ],
+)
+def test_an_interval_that_reaches_the_bound_leaves_it_open(checkout, accept, answer, status):
+    found = judge_intervals(checkout, accept, answer)
+    assert found.status == status
+    assert (found.detail == "the interval reaches the bound") == (status == "not judged")
+    assert found.value == answer[0]
 
 
 def test_what_cannot_be_judged_is_not(checkout):

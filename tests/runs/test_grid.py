@@ -2,7 +2,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -53,7 +52,7 @@ def test_no_run_starts_when_one_combination_is_not_valid(checkout):
     assert checkout.executions() == 0
 
 
-def test_an_interrupted_grid_stops_its_runs(checkout):
+def test_an_interrupted_grid_stops_its_runs(checkout, wait_for):
     checkout.write(
         "# %%\nimport time\nif seed == 2:\n"
         '    Path("../asleep.txt").touch()\n'
@@ -61,10 +60,11 @@ def test_an_interrupted_grid_stops_its_runs(checkout):
     )
     command = [sys.executable, "-m", "robustkit", "run", "1", "--grid", "seed=1,2", "-j", "1"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    for _ in range(600):
-        if (checkout.folder / "asleep.txt").exists():
-            break
-        time.sleep(0.05)
+    try:
+        wait_for((checkout.folder / "asleep.txt").exists, "the second run")
+    except BaseException:
+        process.kill()
+        raise
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 130, said

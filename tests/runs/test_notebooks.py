@@ -31,18 +31,40 @@ def test_identifiers_follow_from_position_and_source():
     assert changed.id != one.id
 
 
-def test_the_hash_of_a_text_is_the_same_for_either_line_end(tmp_path):
+def code_hash(text):
+    return notebooks.code_hash(notebooks.from_text(text))
+
+
+def test_the_hash_of_the_code_is_the_same_for_either_line_end(tmp_path):
     unix, windows = tmp_path / "unix.py", tmp_path / "windows.py"
-    unix.write_bytes(b"# %%\n1\n")
-    windows.write_bytes(b"# %%\r\n1\r\n")
-    assert notebooks.source_hash(unix) == notebooks.source_hash(windows)
-    unix.write_bytes(b"# %%\n2\n")
-    assert notebooks.source_hash(unix) != notebooks.source_hash(windows)
+    unix.write_bytes(b"# %%\n1\n2\n")
+    windows.write_bytes(b"# %%\r\n1\r\n2\r\n")
+    first, second = (notebooks.code_hash(notebooks.read(path)) for path in (unix, windows))
+    assert first == second
+
+
+def test_the_hash_of_the_code_is_of_the_code_alone_and_of_its_order():
+    plain = code_hash("# %%\n1\n\n# %%\n2\n")
+    assert code_hash('# %% tags=["a"]\n1\n\n# %% [markdown]\n# text\n\n# %%\n2\n') == plain
+    assert code_hash("# %%\n2\n\n# %%\n1\n") != plain
+    assert code_hash("# %%\n1\n2\n") != plain
+
+
+def test_a_refreshed_notebook_keeps_injected_parameters_and_refuses_other_code():
+    text = '# %% tags=["parameters"]\nx: int = 1\n\n# %%\nx\n'
+    executed = notebooks.from_text(text)
+    injected = new_code_cell("x = 2", metadata={"tags": ["injected-parameters"]}, execution_count=2)
+    executed.cells.insert(1, injected)
+    page = notebooks.refreshed(executed, notebooks.from_text("# %% [markdown]\n# a\n\n" + text))
+    assert [cell.source for cell in page.cells] == ["a", "x: int = 1", "x = 2", "x"]
+    assert page.cells[2].execution_count == 2
+    with pytest.raises(InputError, match="the code has changed"):
+        notebooks.refreshed(executed, notebooks.from_text(text + "1\n"))
 
 
 def test_an_absent_chapter_is_named(tmp_path):
     with pytest.raises(InputError, match="no chapter at"):
-        notebooks.source_hash(tmp_path / "01_absent.py")
+        notebooks.read(tmp_path / "01_absent.py")
 
 
 def test_the_parameters_of_a_chapter_are_read(checkout):

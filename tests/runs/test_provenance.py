@@ -12,18 +12,19 @@ from robustkit import provenance
 
 
 def test_what_a_run_was_made_with_is_collected():
-    found = provenance.collect({"noted": "abc"})
+    found = provenance.collect({"noted": "abc"}, {"commit": "def", "changed": True})
     assert found["robustkit"] == robustkit.__version__
     assert found["packages"]["torch"] == torch.__version__
     assert found["threads"] == torch.get_num_threads()
     assert found["inputs"] == {"noted": "abc"}
+    assert (found["commit"], found["changed"]) == ("def", True)
     assert found["cpu"]
     assert found["peak_memory_mib"] > 10
     assert ("gpu" in found) == torch.cuda.is_initialized()
 
 
 def test_nothing_tells_who_and_where():
-    text = json.dumps(provenance.collect({}))
+    text = json.dumps(provenance.collect({}, {}))
     words = {platform.node(), str(Path.home()), str(Path.cwd())}
     if getpass.getuser() not in ("root", "runner"):
         words.add(getpass.getuser())

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robustkit import inputs, records, strict_json
+from robustkit import inputs, provenance, records, stats, strict_json
 from robustkit.errors import DataError, InputError, UnknownNameError
 
 Interval = namedtuple("Interval", "estimate low high")
@@ -53,6 +53,7 @@ def test_a_file_comes_back(tmp_path):
         "value": 0.5,
         "low": 0.25,
         "high": math.inf,
+        "level": None,
         "unit": "%",
         "count": 7,
         "note": "of all",
@@ -83,6 +84,22 @@ def test_an_interval_object_brings_its_bounds():
     record.scalar("share", Interval(0.5, np.float64(0.4), float("nan")))
     assert record.scalars["share"]["low"] == 0.4
     assert record.scalars["share"]["high"] is None
+
+
+def test_an_interval_object_brings_its_level_and_count():
+    record = records.Record("01_tiny", {})
+    record.scalar("share", stats.wilson(3, 10, level=0.9))
+    record.scalar("of_images", stats.wilson(3, 10), count=5)
+    record.scalar("bare", Interval(0.5, 0.4, 0.6))
+    record.scalar("unknown", stats.Interval(0.5, 0.4, 0.6))
+    assert [(made["level"], made["count"]) for made in record.scalars.values()] == [
+        *((0.9, 10), (0.95, 5), (None, None), (0.95, None))
+    ]
+    stored = strict_json.encode(record.as_dict())
+    assert records.decode(stored, "here") == record.as_dict()
+    # A file from before levels were kept is read all the same.
+    del stored["scalars"]["share"]["level"]
+    assert records.decode(stored, "here")["scalars"]["share"]["level"] is None
 
 
 @pytest.mark.parametrize("value", ["2.5", None, torch.zeros(2), np.zeros(3), [1.0], 1j])
@@ -212,6 +229,16 @@ def test_inputs_are_those_of_the_start_unless_there_are_more(tmp_path, monkeypat
     listed = strict_json.read(tmp_path / "inputs.json")
     assert {name: entry["digest"] for name, entry in listed.items()} == written
     assert listed["grown"]["files"] == [str(grown), str(later)]
+
+
+def test_the_commit_is_that_of_the_start(tmp_path, monkeypatch):
+    monkeypatch.setenv(records.RUN_FOLDER, str(tmp_path))
+    monkeypatch.setattr(provenance, "commit", lambda: {"commit": "first", "changed": False})
+    record = records.Record("01_tiny", {})
+    monkeypatch.setattr(provenance, "commit", lambda: {"commit": "later", "changed": True})
+    record.finish()
+    written = records.read(tmp_path / "record.json")["provenance"]
+    assert (written["commit"], written["changed"]) == ("first", False)
 
 
 def test_committed_records_are_found_by_profile(checkout):

@@ -4,7 +4,6 @@ import platform
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import nbformat
@@ -47,14 +46,6 @@ def command():
         process.communicate()
 
 
-def wait_for(condition, what):
-    for _ in range(600):
-        if condition():
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"waited too long for {what}")
-
-
 def alive(pid):
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -92,7 +83,7 @@ def test_a_run_executes_once_and_installs_the_notebook(checkout):
 
 def test_the_record_says_what_it_was_made_with(checkout):
     provenance = runs.run("01_tiny", {"seed": 3}).record["provenance"]
-    assert provenance["notebook"] == notebooks.source_hash(checkout.text)
+    assert provenance["notebook"] == notebooks.code_hash(notebooks.read(checkout.text))
     assert set(provenance["inputs"]) >= {"noted", "robustkit/records.py", "robustkit/errors.py"}
     assert provenance["python"] == platform.python_version()
     assert provenance["wall_seconds"] > 0
@@ -111,6 +102,31 @@ def test_what_a_run_has_read_decides_whether_it_runs_again(checkout):
     assert not runs.run("01_tiny", {}).cached
     assert not runs.run("01_tiny", {}, force=True).cached
     assert checkout.executions() == 4
+
+
+def test_prose_and_captions_reach_the_notebook_without_a_run(checkout):
+    figure = (
+        '# %% mystnb={"figure": {"caption": "CAPTION"}, "image": {"alt": "A line."}}\nprint(7)\n'
+    )
+    checkout.write(figure.replace("CAPTION", "Old."))
+    first = runs.run("01_tiny", {})
+    checkout.write("# %% [markdown]\n# New prose.\n\n" + figure.replace("CAPTION", "New."))
+    second = runs.run("01_tiny", {})
+    assert second.cached
+    assert checkout.executions() == 1
+    shown, text = nbformat.read(checkout.notebook, as_version=4), notebooks.read(checkout.text)
+    nbformat.validate(shown)
+    assert [(cell.id, cell.cell_type, cell.source, cell.metadata) for cell in shown.cells] == [
+        (cell.id, cell.cell_type, cell.source, cell.metadata) for cell in text.cells
+    ]
+    assert shown.cells[3].source == "New prose."
+    assert shown.cells[4].metadata.mystnb.figure.caption == "New."
+    assert shown.cells[4].outputs[0].text == "7\n"
+    assert [cell.execution_count for cell in shown.cells if "outputs" in cell] == [1, 2, 3, 4]
+    assert repr(records.committed("01_tiny", "smoke")) == repr(first.record)
+    checkout.write(figure.replace("CAPTION", "New.").replace("7", "8"))
+    assert not runs.run("01_tiny", {}).cached
+    assert "8\\n" in checkout.notebook.read_text()
 
 
 def test_an_input_that_changes_during_the_run_makes_it_stale(checkout):
@@ -233,20 +249,37 @@ def test_a_kernel_of_another_environment_is_not_used(checkout, monkeypatch):
     assert (checkout.folder / "python.txt").read_text() == sys.executable
 
 
-def test_two_processes_execute_one_run_once(checkout, command):
-    checkout.write('# %%\nimport time\nPath("../started.txt").touch()\ntime.sleep(1)\n')
+@pytest.mark.parametrize(("given", "used"), [(None, "2"), ("1", "1")])
+def test_the_kernel_has_two_threads_unless_told(checkout, monkeypatch, given, used):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if given:
+        monkeypatch.setenv("OMP_NUM_THREADS", given)
+    checkout.write('# %%\nimport os\nPath("../t.txt").write_text(os.environ["OMP_NUM_THREADS"])\n')
+    runs.run("01_tiny", {})
+    assert (checkout.folder / "t.txt").read_text() == used
+
+
+def test_two_processes_execute_one_run_once(checkout, command, wait_for):
+    checkout.write(
+        '# %%\nimport time\nPath("../started.txt").touch()\nfor _ in range(1200):\n'
+        '    if Path("../go.txt").exists():\n        break\n    time.sleep(0.05)\n'
+        "else:\n    raise RuntimeError('nobody waits')\n"
+    )
     first = command("run", "01_tiny")
     wait_for((checkout.folder / "started.txt").exists, "the first run")
     second = command("run", "01_tiny")
-    said = [process.communicate(timeout=60)[0] for process in (first, second)]
-    assert [process.returncode for process in (first, second)] == [0, 0], said
-    assert "waiting for it" in said[1]
+    # These reads end at the latest when the first run gives up and the second has run.
+    said = next((line for line in second.stdout if "waiting for it" in line), "")
+    (checkout.folder / "go.txt").touch()
+    assert "waiting for it" in said
+    said = [process.stdout.read() for process in (first, second)]
+    assert [process.wait(60) for process in (first, second)] == [0, 0], said
     assert "was finished already" in said[1]
     assert checkout.executions() == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_leaves_nothing_half_written(checkout, command, number):
+def test_an_interrupted_run_leaves_nothing_half_written(checkout, command, wait_for, number):
     checkout.write(SLEEP)
     process = command("run", "01_tiny")
     wait_for(lambda: checkout.executions() and (checkout.folder / "kernel.txt").exists(), "work")
