@@ -88,8 +88,10 @@ def scoreboard(chapter: str | None = None) -> list[ScoreRow]:
     rows = []
     for name in claim_files.chapters() if chapter is None else [chapter]:
         found = {profile: records.committed(name, profile) for profile in project.PROFILES}
-        for claim in claim_files.load(name):
-            rows.append(_row(claim, {p: verdict(claim, found[p]) for p in project.PROFILES}))
+        rows += [
+            _row(claim, {profile: verdict(claim, made) for profile, made in found.items()})
+            for claim in claim_files.load(name)
+        ]
     return rows
 
 

@@ -27,8 +27,9 @@ _PACKAGES = {
 def collect(digests: dict[str, str], checkout: dict[str, Any]) -> dict[str, Any]:
     """Return versions, hardware and peak memory of this process, its inputs and its checkout.
 
-    `digests` are those of its inputs, `checkout` what `commit` said when the run began. Peak memory is the largest resident size of the process, in MiB. The entry "gpu" is present
-    only in a process that has used one.
+    `digests` are those of its inputs, `checkout` what `commit` said when the run began. Peak
+    memory is the largest resident size of the process, in MiB. The entry "gpu" is present only in
+    a process that has used one.
     """
     found: dict[str, Any] = {
         "robustkit": robustkit.__version__,

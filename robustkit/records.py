@@ -10,6 +10,7 @@ from robustkit import inputs, project, provenance, strict_json
 from robustkit.errors import DataError, InputError, unknown
 from robustkit.files import write_atomic
 
+# Scalars of records from before levels were kept have no "level"; that changes nothing else.
 SCHEMA = 1
 RUN_FOLDER = "ROBUSTKIT_RUN_DIR"
 
@@ -47,8 +48,8 @@ class Record:
 
         `value` is a number, a flag, a NumPy or torch scalar, or an interval object with
         `estimate`, `low` and `high`, and with `level` and `count` where it knows them; a `count`
-        given here wins. The level of an interval given by its bounds is not known. Raises `InputError` for anything else, for a name in use and
-        for an interval upside down.
+        given here wins. The level of an interval given by its bounds is not known. Raises
+        `InputError` for anything else, for a name in use and for an interval upside down.
         """
         if name in self.scalars:
             raise InputError(
@@ -223,11 +224,4 @@ def _scalar_back(stored: dict[str, Any]) -> dict[str, Any]:
         None if stored[key] is None else float(strict_json.number_back(stored[key]))
         for key in ("low", "high")
     )
-    return {
-        **stored,
-        "value": strict_json.number_back(stored["value"]),
-        "low": low,
-        "high": high,
-        # Files from before levels were kept have none.
-        "level": stored.get("level"),
-    }
+    return {**stored, "value": strict_json.number_back(stored["value"]), "low": low, "high": high}

@@ -1,8 +1,9 @@
 """Runs: execute a chapter with parameters, once, and keep its notebook and record.
 
 A run lies in `runs/<chapter>/<prekey>/`, where the prekey covers the code of the chapter and its
-parameters, not its prose. It is finished when its record is whole and all it has read (package source, data,
-weights) is unchanged; only then is it not run again. Files move in whole, the record last.
+parameters, not its prose. It is finished when its record is whole and all it has read (package
+source, data, weights) is unchanged; only then is it not run again. Files move in whole, the record
+last.
 """
 
 import hashlib
@@ -90,9 +91,10 @@ def run(
     """Run a chapter with parameters unless that run is finished; `force` runs it regardless.
 
     A run at default parameters is installed where the book reads it: the smoke notebook beside
-    its text and with the prose of today, the records of other profiles under `book/results/`. `timeout` is in seconds a cell.
-    Raises `InputError` before anything runs, and `RunError` that names the failed cell and where
-    the notebook is kept; a failed or interrupted run leaves the previous record whole.
+    its text and with the prose of today, the records of other profiles under `book/results/`.
+    `timeout` is in seconds a cell. Raises `InputError` before anything runs, and `RunError` that
+    names the failed cell and where the notebook is kept; a failed or interrupted run leaves the
+    previous record whole.
     """
     planned = plan(chapter, parameters, profile=profile)
     with _lock(planned):

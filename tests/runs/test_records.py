@@ -99,7 +99,7 @@ def test_an_interval_object_brings_its_level_and_count():
     assert records.decode(stored, "here") == record.as_dict()
     # A file from before levels were kept is read all the same.
     del stored["scalars"]["share"]["level"]
-    assert records.decode(stored, "here")["scalars"]["share"]["level"] is None
+    assert records.decode(stored, "here")["scalars"]["share"]["value"] == 0.3
 
 
 @pytest.mark.parametrize("value", ["2.5", None, torch.zeros(2), np.zeros(3), [1.0], 1j])
