@@ -99,6 +99,11 @@ def _environment() -> dict[str, str]:
     source = Path(__file__).resolve().parents[1]
     # As many threads as `make` sets, because sums, and with them outputs, depend on their number.
     environment = {"OMP_NUM_THREADS": "2", **os.environ}
+    if environment.get("ROBUSTKIT_HOME"):
+        # The kernel works in the folder of the notebooks, where a relative path would mislead.
+        environment["ROBUSTKIT_HOME"] = str(
+            Path(environment["ROBUSTKIT_HOME"]).expanduser().resolve()
+        )
     if (source / "pyproject.toml").is_file():
         paths = [str(source), environment.get("PYTHONPATH", "")]
         environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)

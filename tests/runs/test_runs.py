@@ -259,6 +259,17 @@ def test_the_kernel_has_two_threads_unless_told(checkout, monkeypatch, given, us
     assert (checkout.folder / "t.txt").read_text() == used
 
 
+def test_a_relative_home_means_the_folder_of_the_caller(checkout, monkeypatch):
+    monkeypatch.chdir(checkout.folder)
+    monkeypatch.setenv("ROBUSTKIT_HOME", "data")
+    checkout.write(
+        "# %%\nfrom robustkit import files\n"
+        'Path("../home.txt").write_text(str(files.home().resolve()))\n'
+    )
+    runs.run("01_tiny", {})
+    assert (checkout.folder / "home.txt").read_text() == str((checkout.folder / "data").resolve())
+
+
 def test_two_processes_execute_one_run_once(checkout, command, wait_for):
     checkout.write(
         '# %%\nimport time\nPath("../started.txt").touch()\nfor _ in range(1200):\n'
