@@ -461,9 +461,9 @@ if "deeper" in measured:
 # {value}`laptop.standard_l2_median|interval` for ResNet-20 and
 # {value}`laptop.deeper_l2_median|interval` for ResNet-56. On the images that both get right, the
 # distance of ResNet-56 is longer by {value}`laptop.deeper_minus_standard_l2|interval` (difference of
-# the medians): more accurate, and its boundary hardly farther. After one pass of adversarial
-# training over half of the training set, ResNet-20 reaches
-# {value}`laptop.adversarial_l2_median|interval`. It pays in accuracy, which goes from
+# the medians): more accurate, and its boundary only a little farther. One pass of adversarial
+# training over half of the training set moves the boundary of ResNet-20 several times as far, to
+# {value}`laptop.adversarial_l2_median|interval`. The network pays in accuracy, which goes from
 # {value}`laptop.standard_accuracy|interval` to {value}`laptop.adversarial_accuracy|interval`.
 
 # %% tags=["nbval-ignore-output", "hide-input"] mystnb={"figure": {"name": "fig-laptop", "caption": "The same curves from the committed record of the laptop profile: the CIFAR-10 test set and published ResNets, before and after a short adversarial training."}, "image": {"alt": "Two panels of falling curves on CIFAR-10. ResNet-20 and the deeper ResNet-56 fall steeply and close to each other; the adversarially trained ResNet-20 starts lower and falls much later."}}
@@ -583,8 +583,8 @@ pandas.DataFrame(second_opinion).set_index("role").rename_axis("robust accuracy 
 # within DeepFool's median distance. In this run it is {value}`smoke.standard_pgd_gap|interval` for
 # the standard network and {value}`smoke.adversarial_pgd_gap|interval` for the trained one: the two
 # methods agree. At the laptop profile it is {value}`laptop.standard_pgd_gap|interval` for ResNet-20
-# and {value}`laptop.deeper_pgd_gap|interval` for ResNet-56: their true distances are somewhat shorter
-# than DeepFool's. For the LeNet that was adversarially trained on MNIST it is
+# {value}`laptop.deeper_pgd_gap|interval` for ResNet-56 and {value}`laptop.lenet_pgd_gap|interval` for
+# LeNet: their true distances are somewhat shorter than DeepFool's. For the LeNet that was adversarially trained on MNIST it is
 # {value}`laptop.lenet_adversarial_pgd_gap|interval`. That network was trained against $\ell_\infty$
 # perturbations, its gradients mislead, and DeepFool's $\ell_2$ distance for it,
 # {value}`laptop.lenet_adversarial_l2_median|interval`, is no distance to the boundary at all. A
