@@ -7,7 +7,7 @@ told apart on both.
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import matplotlib as mpl
 import numpy as np
@@ -148,7 +148,15 @@ def robustness_curve(
     return columns
 
 
-def banded_line(axes: "Axes", columns: Mapping[str, Any], *, label: str, position: int = 0) -> None:
+@runtime_checkable
+class Columns(Protocol):
+    """Columns by name: a dictionary, or a data frame."""
+
+    def __getitem__(self, name: str, /) -> Any:
+        """Return one column."""
+
+
+def banded_line(axes: "Axes", columns: Columns, *, label: str, position: int = 0) -> None:
     """Draw columns "radius" and "share" as a line with the band between "low" and "high".
 
     `position` picks colour and dash, so that lines differ without colour too.
