@@ -4,10 +4,11 @@ The entries are in `book/claims/<chapter>.yml`; `robustkit.claim_files` says how
 A value that could not be read in the paper itself is shown as not verified, and its claim is never
 judged, whatever the rule.
 
-The estimate decides, unless its interval leaves the decision open; then the claim is not judged. For
-`above` and `below`, where both numbers have an interval, the intervals must not touch. For
+The estimate decides, unless its interval leaves the decision open; then the claim is not judged.
+For `above` and `below`, where both numbers have an interval, the intervals must not touch. For
 `at_least`, `at_most`, `between` and `within`, all of the interval must be on the same side of the
-bound as the estimate. Numbers without an interval, such as exact counts, and `equals` are judged by the estimate alone.
+bound as the estimate. Numbers without an interval, such as exact counts, and `equals` are judged by
+the estimate alone.
 """
 
 import math

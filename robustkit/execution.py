@@ -71,6 +71,12 @@ def execute(
             raise RunError(f"a cell took longer than {timeout} seconds.") from error
         except DeadKernelError as error:
             raise RunError(f"the kernel died: {_last_words(log)}") from error
+        except RuntimeError as error:
+            # The client's own word for a kernel that never answered: no loopback network, say.
+            raise RunError(
+                f"no kernel came up ({error}); it talks over 127.0.0.1, which must be reachable. "
+                f"{_last_words(log)}"
+            ) from error
 
 
 def keep_failed(output: Path, target: Path) -> None:
