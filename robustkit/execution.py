@@ -74,8 +74,7 @@ def execute(
         except RuntimeError as error:
             # The client's own word for a kernel that never answered: no loopback network, say.
             raise RunError(
-                f"no kernel came up ({error}); it talks over 127.0.0.1, which must be reachable. "
-                f"{_last_words(log)}"
+                f"no kernel came up ({error}); it talks over 127.0.0.1, which must be reachable."
             ) from error
 
 
