@@ -37,7 +37,9 @@ def test_every_executed_notebook_has_a_text():
 
 
 def test_it_is_a_valid_notebook(notebook):
-    nbformat.validate(notebook)
+    assert list(nbformat.validator.iter_validate(notebook)) == []
+    broken = nbformat.from_dict({**notebook, "cells": [{"cell_type": "code"}]})
+    assert list(nbformat.validator.iter_validate(broken)) != []
 
 
 def test_it_was_executed_from_top_to_bottom(notebook):
