@@ -3,6 +3,10 @@
 import math
 from typing import Literal
 
+import torch
+from jaxtyping import Int, Shaped
+from torch import Tensor
+
 from robustkit.errors import InputError, unknown
 
 Number = int | float
@@ -32,3 +36,20 @@ def check_nonnegative(name: str, value: Number) -> None:
     """Refuse a number that is negative, infinite or NaN; raises `InputError`."""
     if not 0 <= value < math.inf:
         raise InputError(f"{name} must be a finite number of at least 0, got {value}.")
+
+
+def keys_of(
+    indices: Shaped[Tensor, "..."] | None, images: Shaped[Tensor, "n *shape"]
+) -> Int[Tensor, " n"]:
+    """Return the index of each image that its random numbers are keyed by; by default its row.
+
+    Raises `InputError` for anything but one int64 an image.
+    """
+    if indices is None:
+        return torch.arange(len(images), device=images.device)
+    if indices.shape != (len(images),) or indices.dtype != torch.int64:
+        raise InputError(
+            f"indices must be int64 of shape ({len(images)},), got {indices.dtype} of shape "
+            f"{tuple(indices.shape)}."
+        )
+    return indices.to(images.device)

@@ -84,7 +84,8 @@ class Classifier:
         return gradient
 
     def _forward(self, images: Tensor, rows: Tensor) -> Tensor:
-        self.forwards[rows] += 1
+        # An attack may try several candidates of one image in one call.
+        self.forwards.index_add_(0, rows, torch.ones_like(rows))
         self.forward_calls += 1
         logits: Tensor = self.model(images)
         check_logits(logits, len(images))

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
-from robustkit.attacks.arguments import Number, check_count, parse_norm
+from robustkit.attacks.arguments import Number, check_count, keys_of, parse_norm
 from robustkit.attacks.ball import Ball, per_image
 from robustkit.attacks.box import Bounds, check_batch
 from robustkit.attacks.classifier import Classifier, lead, rounding, wasteful
@@ -73,7 +73,7 @@ def pgd(
     if step_size is not None:
         lengths = per_image("step_size", step_size, images)
     everything = torch.arange(len(images), device=images.device)
-    keys = everything if indices is None else _check_indices(indices, images)
+    keys = keys_of(indices, images)
     classifier = Classifier(model, len(images), images.device, labels)
     ascent = _Ascent(classifier, labels, Ball(images, radii, norm, box), lengths, loss, early_stop)
     if early_stop:
@@ -171,12 +171,3 @@ def _climb(
         best = others.argmax(dim=1, keepdim=True)
         weights = torch.zeros_like(logits).scatter(1, best, 1.0)
     return weights.scatter(1, own, -1.0)
-
-
-def _check_indices(indices: Tensor, images: Tensor) -> Tensor:
-    if indices.shape != (len(images),) or indices.dtype != torch.int64:
-        raise InputError(
-            f"indices must be int64 of shape ({len(images)},), got {indices.dtype} of shape "
-            f"{tuple(indices.shape)}."
-        )
-    return indices.to(images.device)

@@ -1,17 +1,22 @@
 """What an attack returns: adversarial images, whether they fool, and what they cost."""
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
-from robustkit.attacks.arguments import Number, parse_norm
+from robustkit.attacks.arguments import Number
 from robustkit.attacks.box import Box
 from robustkit.attacks.classifier import Classifier
+from robustkit.errors import InputError, unknown
 
-_ORDERS: dict[Number | str, float] = {1: 1.0, 2: 2.0, "inf": math.inf}
+Budgets = Sequence[Number] | Shaped[np.ndarray, "..."] | Shaped[Tensor, "..."]
+
+_ORDERS: dict[Number | str, float] = {1: 1.0, 2: 2.0, "inf": math.inf, math.inf: math.inf}
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,22 +77,97 @@ class AttackResult:
         """The largest absolute change of each image."""
         return self._norm(math.inf)
 
+    @property
+    def components(self) -> Int[Tensor, " n"]:
+        """How many entries of each image differ from the clean image at all, int64."""
+        return self._of_each(lambda before, after: (before != after).flatten(1).sum(dim=1))
+
+    @property
+    def pixels(self) -> Int[Tensor, " n"]:
+        """At how many locations of each image any channel differs at all, int64.
+
+        Images `(N, C, H, W)` have H * W locations, and a location counts once however many of its
+        channels differ. Batches of another rank have no channels: pixels are components.
+        """
+        if self.images.ndim != 4:
+            return self.components
+        return self._of_each(lambda before, after: (before != after).any(1).flatten(1).sum(dim=1))
+
+    @property
+    def pixel_share(self) -> Float[Tensor, " n"]:
+        """The share of locations of each image that differ, in [0, 1], float64."""
+        shape = self.images.shape
+        return self.pixels.double() / math.prod(shape[2:] if len(shape) == 4 else shape[1:])
+
     def distance(
         self, norm: Number | str = 2, *, failures: Number = math.inf
     ) -> Float[Tensor, " n"]:
-        """Return the norm (1, 2 or "inf") of each perturbation, and `failures` where none fools.
+        """Return the size of each perturbation, and `failures` where none fools.
 
-        A failed attack says that the distance is larger than it searched, so infinity keeps
-        medians and quantiles over all images honest. Raises `InputError` for another norm.
+        `norm` is 1, 2 or "inf", or one of the counts "pixels" and "components", then as float64. A
+        failed attack says that the distance is larger than it searched, so infinity keeps medians
+        and quantiles over all images honest. Raises `InputError` for another norm.
         """
-        values = self._norm(_ORDERS[parse_norm(norm, (1, 2, "inf"))])
+        if norm == "pixels":
+            values = self.pixels.double()
+        elif norm == "components":
+            values = self.components.double()
+        elif norm in _ORDERS:
+            values = self._norm(_ORDERS[norm])
+        else:
+            raise unknown("norm", str(norm), ["1", "2", "inf", "pixels", "components"])
         return values.where(self.success, failures)
+
+    def robust_counts(
+        self, budgets: Budgets, unit: Number | str = "pixels"
+    ) -> Int[Tensor, " budgets"]:
+        """Count the images that are not fooled within each budget, int64, on the images' device.
+
+        An image is fooled within a budget if the attack succeeded at a distance of at most the
+        budget: images misclassified from the start, which attacks return as they are, within every
+        budget, and failures within none.
+
+        - `budgets`: numbers of at least 0 in any order, a sequence or a one-dimensional array or
+          tensor. They are compared in the precision of the distances.
+        - `unit`: of the budgets, "pixels", "components", 1, 2 or "inf", as in `distance`.
+
+        `robustkit.stats.wilson(int(count), len(result))` gives the interval. Raises `InputError`
+        for an unknown unit and for budgets that are empty, not one-dimensional, NaN or negative.
+        """
+        distances = self.distance(unit)
+        limits = torch.as_tensor(budgets, dtype=torch.float64, device=distances.device)
+        if limits.ndim != 1 or len(limits) == 0:
+            raise InputError(
+                f"budgets must be a non-empty list of numbers, got shape {tuple(limits.shape)}."
+            )
+        if not bool((limits >= 0).all()):
+            raise InputError("budgets must be numbers of at least 0, got a negative one or NaN.")
+        reached = distances[self.success, None] <= limits.to(distances.dtype)
+        return len(self) - reached.sum(dim=0)
+
+    def curve(self, budgets: Budgets, unit: Number | str = "pixels") -> Float[Tensor, " budgets"]:
+        """Return the robust accuracy at each budget: the share of all images not fooled within it.
+
+        Float64, and monotone: a larger budget never has a larger share. Arguments and errors are
+        those of `robust_counts`, which has the counts behind the shares.
+
+        Source: the security evaluation curve of Biggio and Roli, Wild patterns, Pattern
+        Recognition 2018.
+        """
+        return self.robust_counts(budgets, unit).double() / len(self)
 
     def _norm(self, order: float) -> Tensor:
         dtype = torch.promote_types(self.images.dtype, torch.float32)
+        return self._of_each(
+            lambda before, after: torch.linalg.vector_norm(
+                (after - before).flatten(1), order, dim=1, dtype=dtype
+            )
+        )
+
+    def _of_each(self, measure: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         # A part of the batch at a time: the difference of all images may not fit beside them.
         parts = [
-            torch.linalg.vector_norm((after - before).flatten(1), order, dim=1, dtype=dtype)
+            measure(before, after)
             for before, after in zip(
                 self.images.split(256), self.adversarial.split(256), strict=True
             )

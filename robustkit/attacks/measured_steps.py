@@ -1,0 +1,153 @@
+"""Sparse steps whose gains are measured: the linear model proposes components, the network decides.
+
+The boundary around an image is flat for a short l2 step, but not for one that takes a component all
+the way to its bound, and there the gains that the gradient promises are often wrong in size or
+sign. So the gradient only ranks the components; the gains of the best ranked are measured, one
+forward pass each, and the solver of `linear_solver` fills in order of the measured gains.
+"""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from robustkit.attacks.classifier import lead, rounding
+from robustkit.attacks.linear_solver import Unit, attainable, grouped
+from robustkit.attacks.shapes import chunks, lengths_of, precise, rows_of
+from robustkit.attacks.trial import Trial
+
+_PATIENCE = 4
+
+
+class MeasuredSteps:
+    """The images of a trial, moved step by step until they fool.
+
+    - `candidates`: how many units of each image are measured in a step.
+    - `moves`: at most so many of them are moved in a step; the number doubles every four steps,
+      so that images that need many units do not need as many steps.
+    - `precision`: of the measurements, a dtype for autocast; None for that of the model. Who is
+      fooled is always decided in the model's own precision.
+    """
+
+    def __init__(
+        self,
+        trial: Trial,
+        *,
+        unit: Unit,
+        candidates: int,
+        moves: int,
+        precision: torch.dtype | None,
+    ) -> None:
+        self.trial, self.unit = trial, unit
+        self.candidates, self.moves, self.precision = candidates, moves, precision
+
+    def run(self, rows: Int[Tensor, " m"], steps: int) -> Int[Tensor, " rest"]:
+        """Take at most so many steps, and return the rows of the images that are not fooled."""
+        stuck = []
+        for step in range(steps):
+            if len(rows) == 0:
+                break
+            moves = self.moves * 2 ** (step // _PATIENCE)
+            outcomes = [self._step(part, moves) for part in chunks(rows, self.trial.chunk)]
+            rows = torch.cat([moved for moved, _ in outcomes])
+            stuck += [still for _, still in outcomes]
+        rows = torch.cat([rows, *stuck])
+        left = []
+        for part in chunks(rows, self.trial.chunk):
+            logits = self.trial.classifier.logits(self.trial.adversarial[part], part)
+            left.append(part[lead(logits, self.trial.labels[part]) <= rounding(logits)])
+        return torch.cat(left) if left else rows
+
+    def _step(self, rows: Tensor, moves: int) -> tuple[Tensor, Tensor]:
+        """Move the images that do not fool; return those that moved, and those that cannot."""
+        trial = self.trial
+        points = trial.adversarial[rows]
+        slopes, ahead, fools = self._slopes(points, rows)
+        going = ~fools & (ahead > -torch.inf)
+        rows, points, slopes, ahead = rows[going], points[going], slopes[going], ahead[going]
+        if len(rows) == 0:
+            return rows, rows
+        wide = max(self.candidates, 2 * moves)
+        slopes = self._midway(points, slopes, rows, 2 * wide)
+        ends, worth = self._ends(points, slopes, rows)
+        chosen = worth.topk(min(wide, worth.shape[1]), dim=1)
+        useful = chosen.values > 0
+        gains = self._measure(points, ends, chosen.indices, useful, rows) - ahead[:, None]
+        gains = gains.nan_to_num(nan=-torch.inf).where(useful, -torch.inf)
+        ranked = gains.sort(dim=1, descending=True, stable=True)
+        positive = ranked.values.clamp(min=0)
+        before = positive.cumsum(dim=1) - positive
+        places = torch.arange(before.shape[1], device=before.device)
+        taken = (before < -ahead[:, None]) & (ranked.values > 0) & (places < moves)
+        # Where nothing gains, the least loss may still open a way that no single unit shows.
+        taken[:, 0] = ranked.values[:, 0] > -torch.inf
+        units = chosen.indices.gather(1, ranked.indices)
+        trial.adversarial[rows] = self._moved(points, ends, units, taken)
+        able = taken[:, 0]
+        trial.iterations[rows] += able
+        return rows[able], rows[~able]
+
+    def _slopes(self, points: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the gradient of the best rival's lead, the lead, and whether it is one."""
+        inputs, logits = self.trial.classifier.graph(points, rows)
+        labels, scores = self.trial.labels[rows], logits.detach()
+        ahead = lead(scores, labels)
+        own = labels[:, None]
+        best = scores.scatter(1, own, -torch.inf).argmax(dim=1, keepdim=True)
+        weights = torch.zeros_like(scores).scatter(1, best, 1.0).scatter(1, own, -1.0)
+        slopes = self.trial.classifier.pull_back(inputs, logits, weights, rows)
+        slopes = slopes.to(precise(slopes))
+        lengths = rows_of(lengths_of(slopes), slopes)
+        usable = (lengths > 0) & lengths.isfinite()
+        return torch.where(usable, slopes / lengths, 0.0), ahead, ahead > rounding(scores)
+
+    def _midway(self, points: Tensor, slopes: Tensor, rows: Tensor, count: int) -> Tensor:
+        """Add the direction at the middle of the linear model's move: a midpoint rule for gains."""
+        ends, worth = self._ends(points, slopes, rows)
+        chosen = worth.topk(min(count, worth.shape[1]), dim=1)
+        halfway = (points + ends) / 2
+        middle = self._moved(points, halfway, chosen.indices, chosen.values > 0)
+        return slopes + self._slopes(middle, rows)[0]
+
+    def _ends(self, points: Tensor, slopes: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the bounds that the components point to, and the attainable gain of each unit.
+
+        A unit that was moved already gains nothing, so that every step changes new ones.
+        """
+        box = self.trial.box.at(rows)
+        ends = torch.where(slopes > 0, box.upper, torch.where(slopes < 0, box.lower, points))
+        gains = attainable(slopes, points - box.lower, box.upper - points)
+        fresh = ~grouped(points != self.trial.images[rows], self.unit).any(dim=1)
+        return ends, grouped(gains, self.unit).sum(dim=1).where(fresh, 0.0)
+
+    def _measure(
+        self,
+        points: Float[Tensor, "m *shape"],
+        ends: Float[Tensor, "m *shape"],
+        units: Int[Tensor, "m candidates"],
+        useful: Bool[Tensor, "m candidates"],
+        rows: Int[Tensor, " m"],
+    ) -> Float[Tensor, "m candidates"]:
+        """Return the lead of the best rival after each candidate alone has moved to its bound."""
+        leads = torch.full(units.shape, -torch.inf, device=units.device, dtype=precise(points))
+        pairs = useful.nonzero()
+        for part in chunks(torch.arange(len(pairs), device=units.device), self.trial.chunk):
+            image, place = pairs[part].unbind(dim=1)
+            alone = units[image, place][:, None]
+            tried = self._moved(
+                points[image], ends[image], alone, torch.ones_like(alone, dtype=torch.bool)
+            )
+            with torch.autocast(
+                points.device.type, dtype=self.precision, enabled=self.precision is not None
+            ):
+                logits = self.trial.classifier.logits(tried, rows[image])
+            found = lead(logits.to(leads.dtype), self.trial.labels[rows[image]])
+            leads[image, place] = found
+        return leads
+
+    def _moved(self, points: Tensor, ends: Tensor, units: Tensor, taken: Tensor) -> Tensor:
+        """Return the points with the taken ones of some units at their ends."""
+        per_unit = grouped(points, self.unit)
+        index = units[:, None].expand(-1, per_unit.shape[1], -1)
+        kept = per_unit.gather(2, index)
+        values = torch.where(taken[:, None], grouped(ends, self.unit).gather(2, index), kept)
+        return per_unit.scatter(2, index, values).reshape(points.shape)
