@@ -15,15 +15,19 @@ from robustkit.attacks.linear_solver import Unit, attainable, grouped
 from robustkit.attacks.shapes import chunks, lengths_of, precise, rows_of
 from robustkit.attacks.trial import Trial
 
-_PATIENCE = 4
+_FRACTION, _WIDEST, _PATIENCE = 4, 8, 3
 
 
 class MeasuredSteps:
-    """The images of a trial, moved step by step until they fool.
+    """The images of a trial, moved step by step until they fool, or until that does not pay.
 
-    - `candidates`: how many units of each image are measured in a step.
-    - `moves`: at most so many of them are moved in a step; the number doubles every four steps,
-      so that images that need many units do not need as many steps.
+    It does not where the measured gains have said three times that more than eight times
+    `candidates` units are missing still.
+
+    - `candidates`: how many units of each image are measured in a step, or twice as many as may
+      move, if that is more.
+    - `moves`: at most so many of them are moved in a step, or a quarter of those that the measured
+      gains say are still missing, if that is more: images that need many units need few steps.
     - `precision`: of the measurements, a dtype for autocast; None for that of the model. Who is
       fooled is always decided in the model's own precision.
     """
@@ -37,54 +41,64 @@ class MeasuredSteps:
         moves: int,
         precision: torch.dtype | None,
     ) -> None:
-        self.trial, self.unit = trial, unit
-        self.candidates, self.moves, self.precision = candidates, moves, precision
+        self.trial, self.unit, self.precision = trial, unit, precision
+        self.candidates, self.moves = candidates, moves
+        self.allowed = torch.full_like(trial.labels, moves)
+        self.vain = torch.zeros_like(trial.labels)
 
     def run(self, rows: Int[Tensor, " m"], steps: int) -> Int[Tensor, " rest"]:
         """Take at most so many steps, and return the rows of the images that are not fooled."""
         stuck = []
-        for step in range(steps):
+        for _ in range(steps):
             if len(rows) == 0:
                 break
-            moves = self.moves * 2 ** (step // _PATIENCE)
-            outcomes = [self._step(part, moves) for part in chunks(rows, self.trial.chunk)]
+            outcomes = [self._step(part) for part in chunks(rows, self.trial.chunk)]
             rows = torch.cat([moved for moved, _ in outcomes])
             stuck += [still for _, still in outcomes]
         rows = torch.cat([rows, *stuck])
         left = []
         for part in chunks(rows, self.trial.chunk):
             logits = self.trial.classifier.logits(self.trial.adversarial[part], part)
-            left.append(part[lead(logits, self.trial.labels[part]) <= rounding(logits)])
+            # Not "at most": the rounding of an output that is not finite compares with nothing.
+            left.append(part[~(lead(logits, self.trial.labels[part]) > rounding(logits))])
         return torch.cat(left) if left else rows
 
-    def _step(self, rows: Tensor, moves: int) -> tuple[Tensor, Tensor]:
+    def _step(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Move the images that do not fool; return those that moved, and those that cannot."""
         trial = self.trial
         points = trial.adversarial[rows]
         slopes, ahead, fools = self._slopes(points, rows)
-        going = ~fools & (ahead > -torch.inf)
+        broken, going = rows[ahead == -torch.inf], ~fools & (ahead > -torch.inf)
         rows, points, slopes, ahead = rows[going], points[going], slopes[going], ahead[going]
         if len(rows) == 0:
-            return rows, rows
-        wide = max(self.candidates, 2 * moves)
+            return rows, broken
+        wide = (2 * self.allowed[rows, None]).clamp(self.candidates, _WIDEST * self.candidates)
+        widest = int(wide.max())
         slopes = self._midway(points, slopes, rows, 2 * wide)
         ends, worth = self._ends(points, slopes, rows)
-        chosen = worth.topk(min(wide, worth.shape[1]), dim=1)
-        useful = chosen.values > 0
+        chosen = worth.topk(min(widest, worth.shape[1]), dim=1)
+        places = torch.arange(chosen.indices.shape[1], device=rows.device)
+        useful = (chosen.values > 0) & (places < wide)
         gains = self._measure(points, ends, chosen.indices, useful, rows) - ahead[:, None]
-        gains = gains.nan_to_num(nan=-torch.inf).where(useful, -torch.inf)
-        ranked = gains.sort(dim=1, descending=True, stable=True)
+        ranked = gains.where(useful, -torch.inf).sort(dim=1, descending=True, stable=True)
         positive = ranked.values.clamp(min=0)
         before = positive.cumsum(dim=1) - positive
-        places = torch.arange(before.shape[1], device=before.device)
-        taken = (before < -ahead[:, None]) & (ranked.values > 0) & (places < moves)
+        missing = -ahead[:, None]
+        half = (wide + 1) // 2
+        rate = positive.where(places < half, 0.0).sum(dim=1, keepdim=True) / half
+        needed = missing / rate.clamp(min=torch.finfo(rate.dtype).tiny)
+        quarter = (needed / _FRACTION).ceil().clamp(self.moves, _WIDEST // 2 * self.candidates)
+        self.allowed[rows] = quarter.squeeze(1).long()
+        moves = torch.minimum(quarter, half)
+        taken = (before < missing) & (ranked.values > 0) & (places < moves)
         # Where nothing gains, the least loss may still open a way that no single unit shows.
         taken[:, 0] = ranked.values[:, 0] > -torch.inf
+        self.vain[rows] += (needed > _WIDEST * self.candidates).squeeze(1)
+        able = taken[:, 0] & (self.vain[rows] < _PATIENCE)
         units = chosen.indices.gather(1, ranked.indices)
-        trial.adversarial[rows] = self._moved(points, ends, units, taken)
-        able = taken[:, 0]
+        trial.adversarial[rows] = self._moved(points, ends, units, taken & able[:, None])
         trial.iterations[rows] += able
-        return rows[able], rows[~able]
+        return rows[able], torch.cat([rows[~able], broken])
 
     def _slopes(self, points: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the gradient of the best rival's lead, the lead, and whether it is one."""
@@ -100,12 +114,14 @@ class MeasuredSteps:
         usable = (lengths > 0) & lengths.isfinite()
         return torch.where(usable, slopes / lengths, 0.0), ahead, ahead > rounding(scores)
 
-    def _midway(self, points: Tensor, slopes: Tensor, rows: Tensor, count: int) -> Tensor:
+    def _midway(self, points: Tensor, slopes: Tensor, rows: Tensor, counts: Tensor) -> Tensor:
         """Add the direction at the middle of the linear model's move: a midpoint rule for gains."""
         ends, worth = self._ends(points, slopes, rows)
-        chosen = worth.topk(min(count, worth.shape[1]), dim=1)
+        chosen = worth.topk(min(int(counts.max()), worth.shape[1]), dim=1)
+        places = torch.arange(chosen.indices.shape[1], device=rows.device)
         halfway = (points + ends) / 2
-        middle = self._moved(points, halfway, chosen.indices, chosen.values > 0)
+        useful = (chosen.values > 0) & (places < counts)
+        middle = self._moved(points, halfway, chosen.indices, useful)
         return slopes + self._slopes(middle, rows)[0]
 
     def _ends(self, points: Tensor, slopes: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -127,7 +143,10 @@ class MeasuredSteps:
         useful: Bool[Tensor, "m candidates"],
         rows: Int[Tensor, " m"],
     ) -> Float[Tensor, "m candidates"]:
-        """Return the lead of the best rival after each candidate alone has moved to its bound."""
+        """Return the lead of the best rival after each candidate alone has moved to its bound.
+
+        Minus infinity for those that are not useful, or where the output is not finite.
+        """
         leads = torch.full(units.shape, -torch.inf, device=units.device, dtype=precise(points))
         pairs = useful.nonzero()
         for part in chunks(torch.arange(len(pairs), device=units.device), self.trial.chunk):

@@ -100,13 +100,14 @@ class PlaneSteps:
                 labels, rivals = ranked[:, 0], ranked[:, 1:]
             own, others = labels[active], rivals[active]
             scores = logits.detach()
-            gaps = (scores.gather(1, own[:, None]) - scores.gather(1, others)).abs()
+            # At a tie of two classes the way has no length, but a direction.
+            gaps = (scores.gather(1, own[:, None]) - scores.gather(1, others)).abs().to(travel)
+            gaps = gaps.where(gaps != 0, 1e-20)
             gradients = rival_gradients(classifier, inputs, logits, which, own, others)
             normals = (gradient.flatten(1).to(travel.dtype) for gradient in gradients)
-            move, length = free_move(normals, gaps.to(travel.dtype), 2)
+            move, length = free_move(normals, gaps, 2)
             movable = length.isfinite()
-            # A move of length zero, at a tie of two classes, has lost its direction.
-            scale = (_SHORTEST / length.clamp(min=1e-12)).clamp(min=1).where(movable, 0.0)
+            scale = (_SHORTEST / length.clamp(min=1e-30)).clamp(min=1).where(movable, 0.0)
             travel[active] += rows_of(scale, inputs) * move.reshape(inputs.shape)
             beyond = points[active] + (1 + _BEYOND) * travel[active]
             judged = classifier.logits(beyond.to(points.dtype), which)

@@ -10,7 +10,6 @@ from robustkit.attacks.linear_solver import Unit, grouped, parse_unit
 from robustkit.attacks.result import AttackResult
 from robustkit.attacks.shapes import chunks, precise
 from robustkit.attacks.trial import Trial
-from robustkit.errors import InputError
 
 
 @torch.inference_mode(False)
@@ -30,7 +29,8 @@ def prune(
     Long supports are tried in blocks that double while restoring succeeds and halve when it fails,
     down to single units; so none that is left can be restored alone at the moment it was tried.
 
-    - `result`: of any attack on images `(N, *shape)`; only images that fooled are pruned.
+    - `result`: of any attack on images `(N, *shape)`; only images that fooled are pruned. One that
+      the model gets wrong without any change comes back clean.
     - `unit`: "component", or "pixel" to restore the channels of a pixel of `(N, C, H, W)` together
       first, and what is left by components after that.
     - `bounds`: those of the attack; `chunk`: most images in one call of the network.
@@ -40,10 +40,10 @@ def prune(
     bounds that do not fit.
     """
     parsed = parse_unit(unit)
-    if bool((result.labels < 0).any()):
-        raise InputError("the result holds images without a label; prune the others alone.")
-    trial = Trial(model, result.images, result.labels, bounds, chunk)
-    trial.adversarial, trial.iterations = result.adversarial.clone(), result.iterations.clone()
+    # Labels are -1 where the model had no finite output; the rest must be classes of this model.
+    trial = Trial(model, result.images, result.labels.clamp(min=0), bounds, chunk)
+    trial.labels, trial.iterations = result.labels.clone(), result.iterations.clone()
+    trial.adversarial[trial.standing] = result.adversarial[trial.standing]
     rows = trial.standing[result.success[trial.standing]]
     eliminate(trial, rows, parsed)
     classifier = trial.classifier

@@ -14,9 +14,10 @@ from robustkit.attacks.plane_steps import PlaneSteps
 from robustkit.attacks.pruning import eliminate
 from robustkit.attacks.result import AttackResult
 from robustkit.attacks.trial import Trial
-from robustkit.errors import InputError
+from robustkit.errors import InputError, unknown
 
 _REACHES = (1.0, 1.5, 2.0, 3.0, 5.0)
+_PRECISIONS = {"None": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @torch.inference_mode(False)
@@ -62,10 +63,11 @@ def sparsefool(
       `(N, C, H, W)`). Pixels are always counted in the result too.
     - `candidates`: units of an image whose gains are measured in a step, one forward pass each:
       more of them cost more and find sparser perturbations. 0 measures nothing.
-    - `moves`: at most so many units move in each of the first four steps, twice as many in the next
-      four, and so on.
-    - `precision`: a dtype in which to measure gains by autocast, such as torch.bfloat16; who is
-      fooled is always decided in the model's own.
+    - `moves`: at most so many units move in a step, or a quarter of those that the measured gains
+      say are still missing, if that is more; twice as many are then measured. An image said to miss
+      more than eight times `candidates` units, three times, is left to planes.
+    - `precision`: torch.bfloat16 or torch.float16, to measure gains in by autocast; who is fooled
+      is always decided in the model's own.
     - `bounds`: lower and upper bound of the pixels, numbers or tensors that broadcast to the batch;
       None is refused, as one component would then do.
     - `chunk`: most images in one call of the network.
@@ -86,6 +88,8 @@ def sparsefool(
     check_count("candidates", candidates, 0)
     check_count("moves", moves, 1)
     counted = parse_unit(unit)
+    if precision not in _PRECISIONS.values():
+        raise unknown("precision", str(precision), _PRECISIONS)
     if legacy and counted != "component":
         raise InputError("the published algorithm changes components; unit='pixel' needs another.")
     trial = Trial(model, images, labels, bounds, chunk)

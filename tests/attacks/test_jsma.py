@@ -1,6 +1,7 @@
 """JSMA: the best pair by brute force, the published loop on one image, targets and budgets."""
 
 import math
+import sys
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from robustkit.attacks import jsma as module
+from robustkit import rng
 from robustkit.attacks.jsma import best_pairs, jsma
 from robustkit.errors import InputError
 
@@ -51,7 +52,7 @@ def test_the_best_pair_is_the_best_of_all_pairs(seed, size, correlation, shift, 
     absent = torch.rand(4, size, generator=draw) < 0.2
     rises[absent], falls[absent] = -math.inf, -math.inf
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_PAIRS", pairs)
+        patch.setattr(sys.modules[jsma.__module__], "_PAIRS", pairs)
         chosen, found = best_pairs(rises, falls)
     for row in range(4):
         scores = saliencies(rises[row], falls[row])
@@ -140,7 +141,7 @@ def test_it_is_the_published_algorithm(theta, targeted, monkeypatch):
     targets = (labels + torch.arange(1, 6)) % 6
     if not targeted:
         monkeypatch.setattr(
-            module.rng,
+            rng,
             "uniform",
             lambda *_: ((targets - (targets > labels).long()) / 5 + 0.1)[:, None],
         )
