@@ -74,7 +74,7 @@ class MeasuredSteps:
             return rows, broken
         wide = (2 * self.allowed[rows, None]).clamp(self.candidates, _WIDEST * self.candidates)
         widest = int(wide.max())
-        slopes = self._midway(points, slopes, rows, 2 * wide)
+        slopes = self._midway(points, slopes, rows)
         ends, worth = self._ends(points, slopes, rows)
         chosen = worth.topk(min(widest, worth.shape[1]), dim=1)
         places = torch.arange(chosen.indices.shape[1], device=rows.device)
@@ -114,14 +114,16 @@ class MeasuredSteps:
         usable = (lengths > 0) & lengths.isfinite()
         return torch.where(usable, slopes / lengths, 0.0), ahead, ahead > rounding(scores)
 
-    def _midway(self, points: Tensor, slopes: Tensor, rows: Tensor, counts: Tensor) -> Tensor:
-        """Add the direction at the middle of the linear model's move: a midpoint rule for gains."""
+    def _midway(self, points: Tensor, slopes: Tensor, rows: Tensor) -> Tensor:
+        """Add the direction in the middle of a long move: a midpoint rule for gains.
+
+        The move takes as many units as an image may miss without being left to planes: after a
+        short one the gradient of an adversarially trained network would still be the old one.
+        """
         ends, worth = self._ends(points, slopes, rows)
-        chosen = worth.topk(min(int(counts.max()), worth.shape[1]), dim=1)
-        places = torch.arange(chosen.indices.shape[1], device=rows.device)
+        chosen = worth.topk(min(_WIDEST * self.candidates, worth.shape[1]), dim=1)
         halfway = (points + ends) / 2
-        useful = (chosen.values > 0) & (places < counts)
-        middle = self._moved(points, halfway, chosen.indices, useful)
+        middle = self._moved(points, halfway, chosen.indices, chosen.values > 0)
         return slopes + self._slopes(middle, rows)[0]
 
     def _ends(self, points: Tensor, slopes: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:

@@ -165,6 +165,29 @@ def test_a_point_that_leaves_the_finite_returns_clean():
         assert (result.predictions[failed] == 0).all()
 
 
+def test_a_last_point_that_is_not_finite_returns_clean():
+    # The steps of the published algorithm go to the bound, where the output breaks.
+    def forward(x):
+        logits = torch.stack([x.new_ones(len(x)), x.sum(1)], 1)
+        return torch.where((x > 0.9).any(1)[:, None], torch.full_like(logits, math.nan), logits)
+
+    batch = torch.full((2, 8), 0.1).double()
+    result = sparsefool(Lambda(forward), batch, legacy=True, reach=50)
+    assert not result.success.any()
+    assert torch.equal(result.adversarial, batch)
+    assert result.predictions.tolist() == [0, 0]
+    assert result.iterations.tolist() == [1, 1]
+
+
+def test_failures_cost_no_pruning():
+    model, batch = affine(2), images(6, (1, 4, 5))
+    result = sparsefool(model, batch, candidates=0, reach=0.5, overshoot=0, steps=1)
+    assert not result.success.any()
+    # The clean image, one step of DeepFool and its judgement, the tangent, the move, the outcome.
+    assert result.forwards.tolist() == [6] * 6
+    assert result.backwards.tolist() == [2] * 6
+
+
 def test_an_image_beyond_its_plane_stays():
     # Shallow, a step, and falling again: where DeepFool crosses, the boundary lies behind.
     def forward(x):
