@@ -17,13 +17,17 @@
 # pixels is enough, and the flatness of the decision boundary makes them fast to find
 # {cite:p}`modas2019sparsefool`. We rebuild that attack, SparseFool, for whole batches, find that it
 # changes several times more pixels than it needs, and say why.
+#
+# Of the paper, only the abstract was at hand when this chapter was written. What is said here about
+# its tables, figures and settings is from memory; the claims at the end mark it *not verified*, and
+# it is never judged.
 
 # %% tags=["parameters"]
 profile: str = "smoke"  # smoke | laptop | paper
 seed: int = 0  # of every random choice: networks, targets, random pixels
 device: str = "auto"  # auto | cpu | cuda
-network: str = ""  # attack this published network instead of the profile's, on its own test set
-images: int = 0  # number of test images of the main comparison; 0 takes the profile's
+network: str = ""  # attack this published CIFAR-10 or MNIST network instead of the profile's
+images: int = 0  # number of test images of every experiment; 0 takes the profile's
 photographs: str = ""  # folder of ImageNet photographs; by default nips17 in ROBUSTKIT_HOME
 
 # %%
@@ -131,7 +135,7 @@ print("agrees with linprog:", max(gaps) < 1e-9)
 print("the order of attainable gains never needs more components:", min(ratios) >= 1)
 
 # %% [markdown]
-# On these planes the published order changes {value}`smoke.order_ratio|interval` times as many
+# On these random planes the published order changes {value}`smoke.order_ratio|interval` times as many
 # components as necessary. The package keeps both orders, for components and for whole pixels
 # (`sparsest_move`), and SparseFool as published is `attacks.sparsefool(..., legacy=True)`: DeepFool,
 # tangent plane, solver, again, until the label changes. One more number steers it. Since the
@@ -145,6 +149,7 @@ SETTINGS = {
     "smoke": {
         "dataset": "patches",
         "images": 96,
+        "compare": 96,
         "few": 48,
         "networks": {
             "standard": "train small_cnn",
@@ -162,6 +167,7 @@ SETTINGS = {
     "laptop": {
         "dataset": "cifar10",
         "images": 1000,
+        "compare": 160,
         "few": 64,
         "networks": {
             "standard": "load cifar10_resnet20",
@@ -183,6 +189,7 @@ SETTINGS = {
     "paper": {
         "dataset": "cifar10",
         "images": 10000,
+        "compare": 10000,
         "few": 1000,
         "networks": {
             "standard": "train resnet18",
@@ -215,6 +222,9 @@ if network:
         "compared": ["standard"],
         "photographs": {},
     }
+if images:
+    SETTINGS |= {"images": images, "few": images, "compare": images}
+SETTINGS["one_pixel"]["images"] = min(SETTINGS["one_pixel"]["images"], SETTINGS["compare"])
 adversary = training.Adversarial(norm="inf", **SETTINGS["adversary"])
 NAMES = {
     "standard": "standard",
@@ -287,32 +297,38 @@ few_images, few_labels, few_rows = correct("standard", SETTINGS["few"])
 
 
 def promises(model, batch, labels, candidates=24):
-    """Promised and measured gains (N, candidates), in units of each image's need."""
-    scores, slopes = attacks.class_gradients(model, batch, two_best(model, batch))
-    ahead = scores.topk(2, dim=1).values
-    need = ahead[:, 0] - ahead[:, 1]
+    """Promised and measured gains (N, 2 * candidates) in units of each image's need.
+
+    The first half are the components that promise most, the second half random ones. Promised is
+    the gain on the runner-up, measured that on whichever class comes next to the label then.
+    """
+    best = training.predict(model, batch)
+    rival = model(batch).scatter(1, best[:, None], -torch.inf).argmax(1)
+    scores, slopes = attacks.class_gradients(model, batch, torch.stack([best, rival], dim=1))
+    need = (scores.gather(1, best[:, None]) - scores.gather(1, rival[:, None])).squeeze(1)
     slope = (slopes[:, 1] - slopes[:, 0]).flatten(1)
     flat = batch.flatten(1)
     ends = (slope > 0).to(flat.dtype)
-    promised, which = (slope * (ends - flat)).topk(candidates, dim=1)
+    gains = slope * (ends - flat)
+    keys = torch.arange(len(batch), device=batch.device)
+    shuffled = robustkit.rng.uniform(seed, "promises", keys, flat.shape[1:])
+    which = torch.cat([values.topk(candidates, 1).indices for values in (gains, shuffled)], dim=1)
     measured = []
     for column in which.T:
         moved = flat.scatter(1, column[:, None], ends.gather(1, column[:, None]))
-        with torch.no_grad():
-            logits = model(moved.reshape(batch.shape))
+        logits = model(moved.reshape(batch.shape))
         own = logits.gather(1, labels[:, None]).squeeze(1)
-        rival = logits.scatter(1, labels[:, None], -torch.inf).amax(1)
-        measured.append(rival - own + need)
-    return (promised / need[:, None]).cpu(), (torch.stack(measured, 1) / need[:, None]).cpu()
+        rival_score = logits.scatter(1, labels[:, None], -torch.inf).amax(1)
+        measured.append(rival_score - own + need)
+    promised = gains.gather(1, which) / need[:, None]
+    return promised.detach().cpu(), (torch.stack(measured, 1) / need[:, None]).detach().cpu()
 
 
-def two_best(model, batch):
-    """The predicted class of each image and the runner-up."""
-    with torch.no_grad():
-        return model(batch).topk(2, dim=1).indices
-
-
-promised, measured_gains = promises(networks["standard"], few_images, few_labels)
+with torch.no_grad():
+    promised, measured_gains = promises(networks["standard"], few_images, few_labels)
+record.scalar("gain_top", stats.bootstrap(measured_gains[:, :24].mean(1).tolist(), seed=seed))
+record.scalar("gain_random", stats.bootstrap(measured_gains[:, 24:].mean(1).tolist(), seed=seed))
+promised, measured_gains = promised[:, :24], measured_gains[:, :24]
 kept = (measured_gains / promised).median(dim=1).values
 record.scalar("promise_kept", stats.median(kept.tolist()), note="measured / promised gain")
 wrong_sign = (measured_gains < 0).double().mean(dim=1)
@@ -325,7 +341,7 @@ record.table(
     },
 )
 
-# %% tags=["nbval-ignore-output", "hide-input"] mystnb={"figure": {"name": "fig-promise", "caption": "Gain towards the boundary of moving one component to black or white: promised by the gradient (across) and measured by a forward pass (up), as shares of what is needed to fool the network; several components of each image. On the dashed line the linear model would be right."}, "image": {"alt": "A cloud of points that spreads far from the diagonal: most lie below it, some below zero, a few well above it."}}
+# %% tags=["nbval-ignore-output", "hide-input"] mystnb={"figure": {"name": "fig-promise", "caption": "Gain towards the boundary of moving one component to black or white: promised by the gradient (across) and measured by a forward pass (up), as shares of what is needed to fool the network; the most promising components of each image, and the class that is next to the label in each case. On the dashed line the linear model would be right."}, "image": {"alt": "A cloud of points that spreads far from the diagonal: most lie below it, some below zero, a few well above it."}}
 figure, axes = plt.subplots(figsize=(5.4, 4.4))
 end = float(promised.quantile(0.97))
 axes.axhline(0, color=plots.FAINT, linewidth=0.8)
@@ -345,8 +361,14 @@ plt.show()
 # %% [markdown]
 # **How to read it.** {numref}`fig-promise`: for the typical image the median component keeps
 # {value}`smoke.promise_kept|interval` of what the gradient promises, and the share that leads the
-# wrong way is {value}`smoke.promise_wrong_sign|interval`. The gradient is a good *ranking*, and a
-# poor *account*.
+# wrong way is {value}`smoke.promise_wrong_sign|interval` (ResNet-20 on CIFAR-10:
+# {value}`laptop.promise_kept|interval` and {value}`laptop.promise_wrong_sign|interval`). Part of the
+# shortfall is the luck of the draw, since these components were picked for their promise. Still the
+# promise is worth following: on ResNet-20 the picked ones gain
+# {value}`laptop.gain_top|interval` of the need on average, random ones
+# {value}`laptop.gain_random|interval`. The gradient is a fair *ranking*, and a poor *account*. (The
+# published algorithm takes its gradient at the boundary point that DeepFool finds, a short step
+# away.)
 #
 # That suggests a better use of the solver, and it is the default of `attacks.sparsefool`: let the
 # linear model propose the components with the largest attainable gain, measure the gains of the best
@@ -408,7 +430,7 @@ def show_pixels(ours: attacks.AttackResult, theirs: attacks.AttackResult, classe
     plt.show()
 
 
-# %% tags=["nbval-ignore-output", "hide-input"] mystnb={"figure": {"name": "fig-pixels", "caption": "Six images; the pixels that SparseFool as published changes; those that are enough when gains are measured; and the image that fools the network. Over each column: the true class, and what the network says of the last row. Each image is a typical one: its number of pixels is the median of its class."}, "image": {"alt": "Grid of small pictures. First row: photographs. Second row: grey squares with a scatter of coloured dots. Third row: grey squares with a few dots. Last row: the photographs with a few bright dots."}}
+# %% tags=["nbval-ignore-output", "hide-input"] mystnb={"figure": {"name": "fig-pixels", "caption": "Images; the pixels that SparseFool as published changes; those that are enough when gains are measured; and the image that fools the network. Over each column: the true class, and what the network says of the last row. Each image is a typical one: its number of pixels is the median of its class."}, "image": {"alt": "Grid of small pictures. First row: images. Second row: grey squares with coloured dots where pixels change, as published. Third row: the same when gains are measured. Last row: the images with these dots."}}
 show_pixels(found, published, samples["standard"].classes)
 
 # %% [markdown]
@@ -428,8 +450,8 @@ def run(method: str, role: str, batch: torch.Tensor, labels: torch.Tensor, rows:
     model, options = networks[role], {"seed": seed, "indices": rows.to(labels.device)}
     settings = {key: v for key, v in SETTINGS["one_pixel"].items() if key != "images"}
     if method == "published":
-        # The paper takes 1 for MNIST and 3 elsewhere.
-        reach = 1.0 if role.startswith("lenet") else 3.0
+        # By recollection the paper takes 1 for MNIST and 3 for CIFAR-10.
+        reach = 1.0 if samples[role].name == "mnist" else 3.0
         return attacks.sparsefool(model, batch, labels, legacy=True, reach=reach)
     if method == "sparsefool":
         return attacks.sparsefool(model, batch, labels)
@@ -457,24 +479,22 @@ comparison: dict[str, list] = {
 results: dict[tuple[str, str], attacks.AttackResult] = {}
 for role in SETTINGS["compared"]:
     for method in METHODS:
-        count = images or (SETTINGS["images"] if role == "standard" else 2 * SETTINGS["few"])
-        if method == "one_pixel":
-            count = min(count, SETTINGS["one_pixel"]["images"])
-        elif method != "sparsefool":
-            count = min(count, 3 * SETTINGS["few"])
-        batch, labels, rows = correct(role, count)
+        few = SETTINGS["one_pixel"]["images"] if method == "one_pixel" else SETTINGS["compare"]
+        batch, labels, rows = correct(role, few)
         start = time.perf_counter()
         result = run(method, role, batch, labels, rows)
         seconds = (time.perf_counter() - start) / len(batch)
         results[role, method] = result
         share = result.pixel_share.where(result.success, math.inf)
         median = stats.median((100 * share).tolist())
-        of_fooled = stats.median((100 * share[result.success]).tolist())
         fooled = stats.wilson(int(result.success.sum()), len(batch))
         passes = (result.forwards + result.backwards).double().mean().item()
+        of_fooled = None
+        if bool(result.success.any()):
+            of_fooled = stats.median((100 * share[result.success]).tolist())
+            record.scalar(f"{role}_{method}_percent_fooled", of_fooled, unit="% of pixels")
         record.scalar(f"{role}_{method}_fooled", fooled)
         record.scalar(f"{role}_{method}_percent", median, unit="% of pixels")
-        record.scalar(f"{role}_{method}_percent_fooled", of_fooled, unit="% of pixels")
         record.scalar(f"{role}_{method}_passes", passes, count=len(batch))
         for unit in ("pixels", "components"):
             record.scalar(f"{role}_{method}_{unit}", stats.median(result.distance(unit).tolist()))
@@ -483,14 +503,37 @@ for role in SETTINGS["compared"]:
         comparison["images"].append(len(batch))
         comparison["fooled"].append(fooled.estimate)
         comparison["pixels %"].append(median.estimate)
-        comparison["pixels % (of fooled)"].append(of_fooled.estimate)
+        comparison["pixels % (of fooled)"].append(of_fooled.estimate if of_fooled else None)
         comparison["ms an image"].append(1000 * seconds)
         comparison["passes"].append(passes)
+    within_reach = results[role, "sparsefool"].distance("pixels")[: len(results[role, "one_pixel"])]
+    limit = SETTINGS["one_pixel"]["most_pixels"]
+    record.scalar(
+        f"{role}_within_one_pixel_limit",
+        stats.wilson(int((within_reach <= limit).sum()), len(within_reach)),
+        note=f"share that SparseFool fools with at most {limit} pixels, on one-pixel's images",
+    )
 record.table("comparison", comparison)
-print("SparseFool fools every image:", bool(results["standard", "sparsefool"].success.all()))
+batch, labels, rows = correct("standard", SETTINGS["images"])
+everything = attacks.sparsefool(networks["standard"], batch, labels)
+record.scalar("all_fooled", stats.wilson(int(everything.success.sum()), len(batch)))
+for unit in ("pixels", "components"):
+    record.scalar(f"all_{unit}", stats.median(everything.distance(unit).tolist()))
+print("SparseFool fools every image:", bool(everything.success.all()))
+
+
+def shown(name: str, here: dict[str, list]) -> pandas.DataFrame:
+    """A table of this run; above it that of the committed laptop record, in a smoke run."""
+    tables = {profile: pandas.DataFrame(here)}
+    kept = robustkit.records.committed("02_sparse", "laptop") if profile == "smoke" else None
+    if kept is not None and name in kept["tables"]:
+        tables = {"laptop": robustkit.records.frame(kept, name)} | tables
+    filled = {key: table for key, table in tables.items() if len(table)}
+    return pandas.concat(filled) if filled else pandas.DataFrame(here)
+
 
 # %% tags=["nbval-ignore-output", "hide-input"]
-pandas.DataFrame(comparison).set_index(["role", "method"]).round(
+shown("comparison", comparison).round(
     {"fooled": 3, "pixels %": 2, "pixels % (of fooled)": 2, "ms an image": 1, "passes": 0}
 )
 
@@ -503,18 +546,23 @@ pandas.DataFrame(comparison).set_index(["role", "method"]).round(
 # {value}`laptop.standard_jsma_percent|interval`; on ResNet-56
 # {value}`laptop.deeper_sparsefool_percent|interval`,
 # {value}`laptop.deeper_published_percent|interval` and
-# {value}`laptop.deeper_jsma_percent|interval`. The one-pixel attack fools
-# {value}`laptop.standard_one_pixel_fooled|interval` of a few ResNet-20 images with at most
-# as many pixels as its setting allows, for {value}`laptop.standard_one_pixel_passes` forward passes
-# an image, where measured SparseFool takes {value}`laptop.standard_sparsefool_passes` passes in all.
+# {value}`laptop.deeper_jsma_percent|interval`, each on the same images. The one-pixel attack, with the
+# few populations and pixels that a laptop can afford, fools
+# {value}`laptop.standard_one_pixel_fooled|interval` of its few ResNet-20 images, for
+# {value}`laptop.standard_one_pixel_passes` forward passes an image. On those images, measured
+# SparseFool stays within the same number of pixels for
+# {value}`laptop.standard_within_one_pixel_limit|interval` of them, and takes
+# {value}`laptop.standard_sparsefool_passes` passes. Over the whole sample of the laptop record,
+# measured SparseFool fools {value}`laptop.all_fooled|interval`, with a median of
+# {value}`laptop.all_pixels|interval` pixels.
 # Time is that of this machine and says little elsewhere; passes through the network do not depend
 # on it.
 #
 # ## Then and now
 #
 # An attack is only as good as what it fails to miss. Sigma-zero {cite:p}`cina2025sigmazero`, the
-# strongest attack on the count of components that is published with code today, descends a smooth
-# count for many steps. One run of each attack gives the whole curve of robust accuracy against the
+# strongest attack on the count of components in the comparison of {cite:t}`cina2025attackbench`,
+# descends a smooth count for many steps. One run of each attack gives the whole curve of robust accuracy against the
 # number of pixels that an adversary may change.
 
 # %% tags=["hide-input"]
@@ -545,6 +593,10 @@ race = {
         attacks.sparsefool(model, batch, labels, candidates=64),
     ),
 }
+race["sigma_zero_pruned"] = (
+    f"sigma-zero, {MANY} steps, pruned",
+    attacks.prune(model, race["sigma_zero"][1]),
+)
 standings: dict[str, list] = {
     "method": [],
     "fooled": [],
@@ -577,6 +629,11 @@ for unit in ("pixels", "components"):
         f"measured_minus_sigma_zero_{unit}", stats.paired_bootstrap(ours, theirs, seed=seed)
     )
 record.scalar(
+    "pruning_passes",
+    record.value("race_published_pruned_passes") - record.value("race_published_passes"),
+    count=len(batch),
+)
+record.scalar(
     "passes_over_sigma_zero",
     record.value("race_measured_passes") / record.value("race_sigma_zero_passes"),
     count=len(batch),
@@ -585,7 +642,7 @@ budgets = list(range(31))
 curves = {"budget": budgets} | {key: r.curve(budgets).tolist() for key, (_, r) in race.items()}
 record.table("curves", curves)
 
-# %% tags=["nbval-ignore-output", "hide-input"] mystnb={"figure": {"name": "fig-then-and-now", "caption": "Left: share of images still classified correctly when an adversary may change so many pixels, as each attack sees it; the lowest curve is the one to believe. Bands are 95% intervals. Right: mean number of pixels against passes through the network an image, forward and backward, both on logarithmic scales; down and to the left is better."}, "image": {"alt": "Left: falling curves; that of SparseFool as published falls slowly, sigma-zero faster, measured SparseFool fastest. Right: points; the measured variants lie lowest, at far fewer passes than sigma-zero."}}
+# %% tags=["nbval-ignore-output", "hide-input"] mystnb={"figure": {"name": "fig-then-and-now", "caption": "Left: share of the images that the network gets right which still are when an adversary may change so many pixels, as each attack sees it; the lowest curve is the one to believe. Bands are 95% intervals. Right: mean number of pixels against passes through the network an image, forward and backward, both on logarithmic scales; down and to the left is better."}, "image": {"alt": "Left: four falling curves with bands, one an attack. Right: points with vertical intervals, joined by family: as published, planes in l0 order, sigma-zero, measured."}}
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2))
 for position, key in enumerate(("published", "published_pruned", "sigma_zero", "measured")):
     name, result = race[key]
@@ -606,7 +663,7 @@ left.legend()
 lines = {
     "as published; pruned": ("published", "published_pruned"),
     "planes in l0 order": ("planes",),
-    "sigma-zero, by steps": ("sigma_zero_100", "sigma_zero"),
+    "sigma-zero, by steps; pruned": ("sigma_zero_100", "sigma_zero", "sigma_zero_pruned"),
     "measured, by candidates": ("measured_8", "measured", "measured_64"),
 }
 notes = {"sigma_zero_100": "100", "sigma_zero": str(MANY), "measured_8": "8", "measured_64": "64"}
@@ -640,16 +697,17 @@ for axis in (right.xaxis, right.yaxis):
 plt.show()
 
 # %% tags=["nbval-ignore-output", "hide-input"]
-pandas.DataFrame(standings).set_index("method").drop(columns=["low", "high"]).round(2)
+shown("standings", standings).drop(columns=["low", "high"]).round(2)
 
 # %% [markdown]
 # **How to read it.** {numref}`fig-then-and-now`: as published, SparseFool leaves the impression of a
-# network that withstands several times more pixels than it does. Pruning alone, a few forward
-# passes an image, removes a good part of the excess: what a linear model adds in one go contains much
-# that is not needed. Measuring removes most of the rest. In the laptop record, on
+# network that withstands more pixels than it does. Pruning alone, for
+# {value}`laptop.pruning_passes` more passes an image on ResNet-20, removes a good part of the
+# excess: what a linear model adds in one go contains much that is not needed. Measuring removes most of the rest. In the laptop record, on
 # the same CIFAR-10 images, the medians are {value}`laptop.race_published_pixels|interval` pixels as
 # published, {value}`laptop.race_published_pruned_pixels|interval` pruned,
-# {value}`laptop.race_sigma_zero_pixels|interval` for sigma-zero, and
+# {value}`laptop.race_sigma_zero_pixels|interval` for sigma-zero
+# ({value}`laptop.race_sigma_zero_pruned_pixels|interval` when that is pruned too), and
 # {value}`laptop.race_measured_pixels|interval` measured (in components
 # {value}`laptop.race_sigma_zero_components|interval` and
 # {value}`laptop.race_measured_components|interval`); measured minus sigma-zero, averaged over images, is
@@ -677,7 +735,8 @@ for reach in REACHES:
     sweep["high"].append(median.high)
     sweep["iterations"].append(result.iterations.double().mean().item())
 record.table("lambda", sweep)
-record.scalar("lambda_pixels_ratio", sweep["pixels"][-1] / sweep["pixels"][0], count=len(batch))
+if math.isfinite(sweep["pixels"][0]):
+    record.scalar("lambda_pixels_ratio", sweep["pixels"][-1] / sweep["pixels"][0], count=len(batch))
 record.scalar(
     "lambda_iterations_ratio", sweep["iterations"][-1] / sweep["iterations"][0], count=len(batch)
 )
@@ -691,14 +750,21 @@ for axes, (column, title) in zip(
     strict=True,
 ):
     axes.plot(sweep["lambda"], sweep[column], marker="o", color=plots.COLOURS[0])
-    axes.set(title=title, xlabel="$\\lambda$", ylim=(0, 1.15 * max(sweep[column])))
+    top = max(value for value in sweep[column] if math.isfinite(value))
+    axes.set(title=title, xlabel="$\\lambda$", ylim=(0, 1.15 * top))
 panels[0].fill_between(
     sweep["lambda"], sweep["low"], sweep["high"], color=plots.COLOURS[0], alpha=0.2, linewidth=0
 )
-panels[0].set_ylim(0, 1.05 * max(sweep["high"]))
+panels[0].set_ylim(0, 1.05 * max(value for value in sweep["high"] if math.isfinite(value)))
 plt.show()
 
 # %% [markdown]
+# **How to read it.** From the smallest $\lambda$ to the largest the pixels grow by a factor of
+# {value}`smoke.lambda_pixels_ratio` in this run and {value}`laptop.lambda_pixels_ratio` on ResNet-20,
+# and the iterations by {value}`smoke.lambda_iterations_ratio` and
+# {value}`laptop.lambda_iterations_ratio`. At one, the share fooled is
+# {value}`smoke.lambda_one_fooled` and {value}`laptop.lambda_one_fooled`.
+#
 # ## How far each pixel may go
 #
 # The bounds are per pixel, so they can ask for changes that are hard to see: $x \pm \delta$, cut to
@@ -722,22 +788,33 @@ monotone = all(a <= b for a, b in zip(visible["pixels"], visible["pixels"][1:], 
 record.scalar("delta_monotone", monotone)
 print("less contrast never takes fewer pixels:", monotone)
 
-# %% tags=["nbval-ignore-output", "hide-input"] mystnb={"figure": {"name": "fig-delta", "caption": "Adversarial images when each component may change by at most delta (top row, delta falling from left to right) and where they differ from the image (bottom row). Under each column: the number of pixels."}, "image": {"alt": "Two rows of small pictures. From left to right the bright dots in the upper row fade from view while the number of marks in the lower row grows."}}
-everywhere = torch.stack([within[delta].success for delta in DELTAS]).all(0).nonzero().flatten()
-pixel_counts = torch.stack([within[delta].pixels for delta in DELTAS])[:, everywhere].double()
-row = everywhere[pixel_counts.sum(0).argsort()[len(everywhere) // 2]].item()
-changed = {d: (within[d].perturbation[row] != 0).any(0, keepdim=True).to(batch) for d in DELTAS}
-figure = plots.image_grid(
-    {
-        "fools the\nnetwork": torch.stack([within[d].adversarial[row] for d in DELTAS]),
-        "changed": torch.stack([1 - changed[d].expand(batch.shape[1], -1, -1) for d in DELTAS]),
-    },
-    [f"$\\delta$ = {delta:g}" for delta in DELTAS],
-)
-for column, delta in enumerate(DELTAS):
-    axes = figure.axes[len(DELTAS) + column]
-    axes.set_xlabel(f"{int(within[delta].pixels[row])} pixels", fontsize="small")
-plt.show()
+# %% tags=["nbval-ignore-output", "hide-input"] mystnb={"figure": {"name": "fig-delta", "caption": "Adversarial images when each component may change by at most delta (top row, delta falling from left to right) and where they differ from the image (bottom row). The image is one that is fooled at every delta shown, with a typical number of pixels, which stands under each column."}, "image": {"alt": "Two rows of small pictures. From left to right the bright dots in the upper row fade from view while the number of marks in the lower row grows."}}
+reachable = [delta for delta in DELTAS if bool(within[delta].success.any())]
+if reachable:
+    # A typical one of the images that are fooled at every delta shown, where there is one.
+    everywhere = torch.stack([within[delta].success for delta in reachable]).all(0)
+    choice = (everywhere if bool(everywhere.any()) else within[reachable[0]].success).nonzero()[
+        :, 0
+    ]
+    totals = torch.stack([within[delta].pixels[choice] for delta in reachable]).double().sum(0)
+    row = choice[totals.argsort()[len(totals) // 2]].item()
+    marks = [
+        1 - (within[d].perturbation[row] != 0).any(0, keepdim=True).to(batch) for d in reachable
+    ]
+    figure = plots.image_grid(
+        {
+            "fools the\nnetwork": torch.stack([within[d].adversarial[row] for d in reachable]),
+            "changed": torch.stack([mark.expand(batch.shape[1], -1, -1) for mark in marks]),
+        },
+        [f"$\\delta$ = {delta:g}" for delta in reachable],
+    )
+    for column, delta in enumerate(reachable):
+        axes = figure.axes[len(reachable) + column]
+        axes.set_xlabel(f"{int(within[delta].pixels[row])} pixels", fontsize="small")
+    plt.show()
+
+# %% tags=["nbval-ignore-output", "hide-input"]
+shown("delta", visible).round(3)
 
 # %% [markdown]
 # ## Do the pixels fool another network?
@@ -753,32 +830,31 @@ agreed = torch.ones_like(shared_labels, dtype=torch.bool)
 for role in peers:
     agreed &= training.predict(networks[role], shared_images) == shared_labels
 shared_images, shared_labels = shared_images[agreed], shared_labels[agreed]
-carried = {role: attacks.sparsefool(networks[role], shared_images, shared_labels) for role in peers}
-transfer: dict[str, list] = {"source": [], "target": [], "fooled": [], "low": [], "high": []}
-for source in peers:
-    for target in peers:
-        answers = training.predict(networks[target], carried[source].adversarial)
-        fooled = stats.wilson(int((answers != shared_labels).sum()), len(shared_labels))
-        transfer["source"].append(source)
-        transfer["target"].append(target)
-        transfer["fooled"].append(fooled.estimate)
-        transfer["low"].append(fooled.low)
-        transfer["high"].append(fooled.high)
+transfer: dict[str, list] = {"attack": [], "source": [], "target": [], "fooled": []}
+transfer |= {"low": [], "high": []}
+for attack, options in {"published": {"legacy": True}, "sparsefool": {}}.items():
+    elsewhere = []
+    for source in peers:
+        made = attacks.sparsefool(networks[source], shared_images, shared_labels, **options)
+        for target in peers:
+            answers = training.predict(networks[target], made.adversarial)
+            fooled = stats.wilson(int((answers != shared_labels).sum()), len(shared_labels))
+            cells = {"attack": METHODS[attack], "source": source, "target": target}
+            cells |= {"fooled": fooled.estimate, "low": fooled.low, "high": fooled.high}
+            for column, cell in cells.items():
+                transfer[column].append(cell)
+            # The trained network may start from the standard one's weights: not an independent one.
+            if source != target and "adversarial" not in (source, target):
+                elsewhere.append(fooled.estimate)
+    if elsewhere:
+        mean = sum(elsewhere) / len(elsewhere)
+        record.scalar(f"transfer_{attack}", mean, count=len(shared_labels))
+        record.scalar(f"transfer_{attack}_largest", max(elsewhere), count=len(shared_labels))
 record.table("transfer", transfer)
-others = [
-    share
-    for source, target, share in zip(
-        transfer["source"], transfer["target"], transfer["fooled"], strict=True
-    )
-    if source != target
-]
-if others:
-    record.scalar("transfer_mean", sum(others) / len(others), count=len(shared_labels))
-    record.scalar("transfer_largest", max(others), count=len(shared_labels))
 
-# %% tags=["nbval-ignore-output", "hide-input"] mystnb={"figure": {"name": "fig-transfer", "caption": "Share of images fooled when the perturbation is made for the network at the left and shown to the one on top. On the diagonal every image is fooled."}, "image": {"alt": "A square table of shares, dark on the diagonal with one hundred per cent, pale elsewhere."}}
+# %% tags=["nbval-ignore-output", "hide-input"] mystnb={"figure": {"name": "fig-transfer", "caption": "Share of images fooled when the perturbation is made by SparseFool as published for the network at the left and shown to the one on top."}, "image": {"alt": "A square table of shares, one row a source and one column a target, darker for larger shares."}}
 figure, axes = plt.subplots(figsize=(1.4 * len(peers) + 2.2, 0.9 * len(peers) + 1.2))
-matrix = np.array(transfer["fooled"]).reshape(len(peers), -1)
+matrix = np.array(transfer["fooled"][: len(peers) ** 2]).reshape(len(peers), -1)
 axes.imshow(matrix, cmap="Blues", vmin=0, vmax=1)
 for (i, j), share in np.ndenumerate(matrix):
     axes.text(
@@ -795,10 +871,12 @@ axes.tick_params(length=0)
 plt.show()
 
 # %% [markdown]
-# **How to read it.** A sparse perturbation is made for one network. Off the diagonal of
-# {numref}`fig-transfer` the average is {value}`smoke.transfer_mean` here and
-# {value}`laptop.transfer_mean` among the ResNets of the laptop record (the largest entry there is
-# {value}`laptop.transfer_largest`): the sparser the perturbation, the less of it is left for anyone else.
+# **How to read it.** A sparse perturbation is made for one network. Between different
+# networks (without the adversarially trained one) the average is
+# {value}`smoke.transfer_published` here, and {value}`laptop.transfer_published` among the ResNets of
+# the laptop record, where the largest entry is {value}`laptop.transfer_published_largest`. The
+# measured perturbations, which stop as soon as their own network is fooled, carry over to
+# {value}`laptop.transfer_sparsefool` there.
 #
 # ## Are these pixels special?
 #
@@ -838,17 +916,33 @@ pandas.DataFrame(chance).set_index("components a channel").round(3)
 
 # %% tags=["hide-input"]
 trained: dict[str, list] = {"network": [], "method": [], "pixels": [], "low": [], "high": []}
-pairs = [("standard", "adversarial"), ("lenet", "lenet_adversarial")]
-for plain, hardened in pairs:
+
+
+def ratio_of_medians(first: torch.Tensor, second: torch.Tensor) -> stats.Interval | None:
+    """Median of the first over that of the second, on the same images, resampled together."""
+    pair = torch.stack([first, second]).cpu().numpy()
+    draws = np.random.default_rng(seed).integers(0, pair.shape[1], (2000, pair.shape[1]))
+    medians = np.median(pair[:, draws], axis=2)
+    estimate = np.median(pair, axis=1)
+    if not (np.isfinite(medians).all() and (medians[1] > 0).all()):
+        return None
+    low, high = np.quantile(medians[0] / medians[1], [0.025, 0.975])
+    return stats.Interval(estimate[0] / estimate[1], low, high, 0.95, pair.shape[1])
+
+
+for plain, hardened in [("standard", "adversarial"), ("lenet", "lenet_adversarial")]:
     if plain not in networks or hardened not in networks:
         continue
-    medians = {}
-    for role in (plain, hardened):
-        own_images, own_labels, own_rows = correct(role, 2 * SETTINGS["few"])
-        for method in ("published", "sparsefool"):
+    # Images that both get right: the trained network's own would be the easier ones.
+    own_images, own_labels, own_rows = correct(plain, SETTINGS["compare"])
+    both = training.predict(networks[hardened], own_images) == own_labels
+    own_images, own_labels, own_rows = own_images[both], own_labels[both], own_rows[both]
+    for method in ("published", "sparsefool"):
+        distances = {}
+        for role in (plain, hardened):
             result = run(method, role, own_images, own_labels, own_rows)
-            median = stats.median(result.distance("pixels").tolist())
-            medians[role, method] = median.estimate
+            distances[role] = result.distance("pixels")
+            median = stats.median(distances[role].tolist())
             if method == "published":
                 fooled = stats.wilson(int(result.success.sum()), len(own_images))
                 record.scalar(f"trained_{role}_fooled", fooled)
@@ -858,39 +952,38 @@ for plain, hardened in pairs:
             trained["pixels"].append(median.estimate)
             trained["low"].append(median.low)
             trained["high"].append(median.high)
-    for method in ("published", "sparsefool"):
-        record.scalar(
-            f"{hardened}_ratio_{method}",
-            medians[hardened, method] / medians[plain, method],
-            count=2 * SETTINGS["few"],
-        )
+        ratio = ratio_of_medians(distances[hardened], distances[plain])
+        if ratio is not None:
+            record.scalar(f"{hardened}_ratio_{method}", ratio)
 record.table("trained", trained)
 
-# %% tags=["nbval-ignore-output", "hide-input"] mystnb={"figure": {"name": "fig-trained", "caption": "Median number of pixels that fool a network, for standard and adversarially trained networks, by SparseFool as published and measured. Lines are 95% intervals."}, "image": {"alt": "Pairs of points with horizontal lines, one row a network: the adversarially trained network lies to the right of the standard one, by about a factor of two; measured SparseFool lies to the left of the published one in every row."}}
-figure, axes = plt.subplots(figsize=(7, 0.75 * len(set(trained["network"])) + 1.3))
+# %% tags=["nbval-ignore-output", "hide-input"] mystnb={"figure": {"name": "fig-trained", "caption": "Median number of pixels that fool a network, for standard and adversarially trained networks, by SparseFool as published and measured. Lines are 95% intervals."}, "image": {"alt": "Pairs of points with horizontal lines, one row a network and one colour a method, against the median number of pixels."}}
 frame = pandas.DataFrame(trained)
-finite = frame["high"].replace(math.inf, np.nan).max()
-axes.set_xlim(0, 1.05 * (finite if finite == finite else 1))
-for position, (method, part) in enumerate(frame.groupby("method", sort=False)):
-    rows = {
-        line.network: stats.Interval(line.pixels, line.low, line.high, 0.95, 0)
-        for line in part.itertuples()
-    }
-    plots.interval_rows(axes, rows, position=position, offset=0.16 * (0.5 - position))
-    axes.plot([], [], marker=plots.MARKERS[position], color=plots.COLOURS[position], label=method)
-axes.set(xlabel="median pixels")
-axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
-plt.show()
+if len(frame):
+    figure, axes = plt.subplots(figsize=(7, 0.75 * frame["network"].nunique() + 1.3))
+    axes.set_xlim(0, 1.05 * max(end for end in [1, *trained["high"]] if math.isfinite(end)))
+    for position, (method, part) in enumerate(frame.groupby("method", sort=False)):
+        rows = {
+            line.network: stats.Interval(line.pixels, line.low, line.high, 0.95, 0)
+            for line in part.itertuples()
+        }
+        plots.interval_rows(axes, rows, position=position, offset=0.16 * (0.5 - position))
+        style = {"marker": plots.MARKERS[position], "color": plots.COLOURS[position]}
+        axes.plot([], [], **style, label=method)
+    axes.set(xlabel="median pixels")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+    plt.show()
 
 # %% [markdown]
 # **How to read it.** By the published attack the trained network of this run needs
-# {value}`smoke.adversarial_ratio_published` times the pixels of the standard one, and
-# {value}`smoke.adversarial_ratio_sparsefool` times by the measured one. In the laptop record the
-# factor is {value}`laptop.adversarial_ratio_published` and
-# {value}`laptop.adversarial_ratio_sparsefool` for ResNet-20 after a short adversarial training, and
-# {value}`laptop.lenet_adversarial_ratio_published` and
-# {value}`laptop.lenet_adversarial_ratio_sparsefool` for the published LeNets on MNIST. A factor of
-# ten by one attack alone would not be robustness: it would be gradients that mislead.
+# {value}`smoke.adversarial_ratio_published|interval` times the pixels of the standard one, and
+# {value}`smoke.adversarial_ratio_sparsefool|interval` times by the measured one. In the laptop record the
+# factor is {value}`laptop.adversarial_ratio_published|interval` and
+# {value}`laptop.adversarial_ratio_sparsefool|interval` for ResNet-20 after a short adversarial training, and
+# {value}`laptop.lenet_adversarial_ratio_published|interval` and
+# {value}`laptop.lenet_adversarial_ratio_sparsefool|interval` for the published LeNets on MNIST. The
+# accuracy of that ResNet-20 is {value}`laptop.adversarial_accuracy|interval`. Where only one of
+# two attacks reports a large factor, suspect gradients that mislead rather than robustness.
 #
 # ## Where the pixels fall
 #
@@ -903,7 +996,7 @@ plt.show()
 
 
 # %% tags=["hide-input"]
-CELLS = 8
+CELLS = 8 if few_images.shape[-1] % 8 == 0 else 7
 
 
 def cell_counts(result: attacks.AttackResult) -> torch.Tensor:
@@ -915,7 +1008,7 @@ def cell_counts(result: attacks.AttackResult) -> torch.Tensor:
 
 
 def importance(model, batch, labels) -> torch.Tensor:
-    """What the label's lead loses when a cell is replaced by its average colour: (N, cells)."""
+    """What the label's lead loses when a cell is blurred: (N, cells)."""
     blurred = nn.functional.interpolate(
         nn.functional.adaptive_avg_pool2d(batch, CELLS // 2), batch.shape[2:], mode="bilinear"
     )
@@ -935,50 +1028,62 @@ def share_in(counts: torch.Tensor, cells: torch.Tensor) -> list[float]:
     return ((counts * cells).sum(1) / counts.sum(1).clamp(min=1)).tolist()
 
 
-counts_here = cell_counts(found)
+where_images, where_labels, _ = correct("standard", SETTINGS["compare"])
+here = attacks.sparsefool(model, where_images, where_labels)
+counts_here = cell_counts(here)
 important = torch.zeros_like(counts_here).scatter(
-    1, importance(model, batch, labels).topk(CELLS**2 // 4, dim=1).indices, 1.0
+    1, importance(model, where_images, where_labels).topk(CELLS**2 // 4, dim=1).indices, 1.0
 )
-record.scalar("important_own", stats.bootstrap(share_in(counts_here, important), seed=seed))
-record.scalar(
-    "important_other", stats.bootstrap(share_in(counts_here.roll(1, 0), important), seed=seed)
+own, other = (
+    share_in(counts, important[here.success])
+    for counts in (counts_here[here.success], counts_here[here.success].roll(1, 0))
 )
-record.scalar(
-    "important_gap",
-    stats.paired_bootstrap(
-        share_in(counts_here, important), share_in(counts_here.roll(1, 0), important), seed=seed
-    ),
-)
+record.scalar("important_own", stats.bootstrap(own, seed=seed))
+record.scalar("important_other", stats.bootstrap(other, seed=seed))
+record.scalar("important_gap", stats.paired_bootstrap(own, other, seed=seed))
 
 # Places that two networks share: cells within one step of a cell that the other network used.
 rival = next((role for role in ("deeper", "twin", "vgg19") if role in networks), None)
 if rival is not None:
-    there = attacks.sparsefool(networks[rival], batch, labels)
-    touched = cell_counts(there).reshape(-1, 1, CELLS, CELLS)
+    there = attacks.sparsefool(networks[rival], where_images, where_labels)
+    usable = here.success & there.success & there.attacked
+    touched = cell_counts(there)[usable].reshape(-1, 1, CELLS, CELLS)
     around = (nn.functional.max_pool2d(touched, 3, stride=1, padding=1) > 0).float().flatten(1)
-    same, other = share_in(counts_here, around), share_in(counts_here, around.roll(1, 0))
+    same, other = (share_in(counts_here[usable], a) for a in (around, around.roll(1, 0)))
     record.scalar("places_same_image", stats.bootstrap(same, seed=seed))
     record.scalar("places_other_image", stats.bootstrap(other, seed=seed))
     record.scalar("places_gap", stats.paired_bootstrap(same, other, seed=seed))
 
-# Patterns by class: coarse signed colour maps, more alike for the same wrong class?
-maps = nn.functional.adaptive_avg_pool2d(found.perturbation, 4).flatten(1)
+# Patterns by class: coarse signed colour maps, more alike for the same wrong class? Only among images
+# of the same true class, which share a background and so the room that their pixels have.
+maps = nn.functional.adaptive_avg_pool2d(everything.perturbation, 4).flatten(1)
 maps = maps / maps.norm(dim=1, keepdim=True).clamp(min=1e-12)
-alike = maps @ maps.T
-off = ~torch.eye(len(maps), dtype=torch.bool, device=maps.device)
-same_class = (found.predictions[:, None] == found.predictions) & off
-different = (found.predictions[:, None] != found.predictions) & off
-usable = (same_class.sum(1) > 0) & (different.sum(1) > 0)
-gap = (alike * same_class).sum(1) / same_class.sum(1).clamp(min=1)
-gap = gap - (alike * different).sum(1) / different.sum(1).clamp(min=1)
-record.scalar("pattern_gap", stats.bootstrap(gap[usable].tolist(), seed=seed))
+alike = (maps @ maps.T).double().cpu()
+comparable = (everything.labels[:, None] == everything.labels).cpu()
+comparable &= ~torch.eye(len(maps), dtype=torch.bool)
+same_class = (everything.predictions[:, None] == everything.predictions).cpu()
+
+
+def gap_of_patterns(weights: torch.Tensor) -> float:
+    """Mean likeness within a wrong class minus that between two, images counted by weight."""
+    pairs = weights[:, None] * weights * comparable
+    inside, between = pairs * same_class, pairs * ~same_class
+    return float((alike * inside).sum() / inside.sum() - (alike * between).sum() / between.sum())
+
+
+generator = np.random.default_rng(seed)
+draws = [generator.multinomial(len(maps), [1 / len(maps)] * len(maps)) for _ in range(500)]
+gaps = [gap_of_patterns(torch.tensor(draw, dtype=torch.float64)) for draw in draws]
+low, high = np.quantile(gaps, [0.025, 0.975])
+estimate = gap_of_patterns(torch.ones(len(maps), dtype=torch.float64))
+record.scalar("pattern_gap", stats.Interval(estimate, low, high, 0.95, len(maps)))
 where = {
     name: record.scalars[name]
     for name in ("important_own", "important_other", "places_same_image", "places_other_image")
     if name in record.scalars
 }
 
-# %% tags=["nbval-ignore-output", "hide-input"] mystnb={"figure": {"name": "fig-where", "caption": "Share of changed pixels that fall on the important quarter of the image, and in or beside cells that another network's perturbation uses; for the perturbation of the same image, and of another one as a control. The dotted line is chance for the first pair. Lines are 95% intervals."}, "image": {"alt": "Four horizontal intervals in two pairs. In each pair the interval for the same image lies to the right of the control with another image."}}
+# %% tags=["nbval-ignore-output", "hide-input"] mystnb={"figure": {"name": "fig-where", "caption": "Share of changed pixels that fall on the important quarter of the image, and in or beside cells that another network's perturbation uses; for the perturbation of the same image, and of another one as a control. The dotted line is chance for the first pair. Lines are 95% intervals."}, "image": {"alt": "Four horizontal intervals in two pairs, each a measurement with its control below it."}}
 figure, axes = plt.subplots(figsize=(7.5, 2.6))
 titles_of = {
     "important_own": "on important cells",
@@ -987,7 +1092,7 @@ titles_of = {
     "places_other_image": "control: another image's places",
 }
 rows = {
-    titles_of[name]: stats.Interval(cell["value"], cell["low"], cell["high"], 0.95, len(batch))
+    titles_of[name]: stats.Interval(cell["value"], cell["low"], cell["high"], 0.95, cell["count"])
     for name, cell in where.items()
 }
 axes.set_xlim(0, 1)
@@ -1001,8 +1106,8 @@ plt.show()
 # {value}`laptop.important_own|interval`, against {value}`laptop.important_other|interval` for the
 # perturbation of another image; in or beside the cells that ResNet-56 would change it is
 # {value}`laptop.places_same_image|interval` against {value}`laptop.places_other_image|interval`.
-# Coarse maps of perturbations towards the same wrong class are more alike than others by a cosine of
-# {value}`laptop.pattern_gap|interval`. Important by one network's answers is not the same as
+# Among images of one true class, coarse maps of perturbations towards the same wrong class are more
+# alike than others by a cosine of {value}`laptop.pattern_gap|interval`. Important by one network's answers is not the same as
 # meaningful to a person, and that is as far as this count goes.
 #
 # ## Photographs
@@ -1022,25 +1127,25 @@ large: dict[str, list] = {
     "median pixels": [],
     "s an image": [],
 }
-pictures: dict[str, attacks.AttackResult] = {}
-gallery = None
 if SETTINGS["photographs"] and folder.is_dir():
-    zoo = {role: r for role, r in SETTINGS["photographs"].items() if isinstance(r, str)}
-    for role, recipe in zoo.items():
+    sizes = {key: n for key, n in SETTINGS["photographs"].items() if isinstance(n, int)}
+    for role, recipe in SETTINGS["photographs"].items():
+        if role in sizes:
+            continue
         classifier = models.load(recipe.split()[1], device=device)
-        side = 299 if role == "inception" else 224
         gallery = data.load(
             f"imagefolder:{folder}",
             "test",
             device=device,
-            limit=SETTINGS["photographs"]["images"],
-            size=side,
+            limit=sizes["images"],
+            size=299 if role == "inception" else 224,
         )
         batch_large = data.to_float(gallery.images)
         keep = training.predict(classifier, batch_large) == gallery.labels
         batch_large, labels_large = batch_large[keep], gallery.labels[keep]
+        common = min(sizes["published"], len(batch_large))
         for method in ("sparsefool", "pixel", "published"):
-            part = slice(SETTINGS["photographs"]["published"] if method == "published" else None)
+            part = slice(common if method == "published" else None)
             options = {"chunk": 32, "precision": torch.bfloat16}
             if method == "published":
                 options = {"chunk": 32, "legacy": True, "steps": 20}
@@ -1052,23 +1157,24 @@ if SETTINGS["photographs"] and folder.is_dir():
             )
             seconds = (time.perf_counter() - start) / len(result)
             fooled = stats.wilson(int(result.success.sum()), len(result))
-            percent = 100 * result.pixel_share.where(result.success, math.inf)
             record.scalar(f"{role}_{method}_fooled", fooled)
-            record.scalar(f"{role}_{method}_percent", stats.median(percent.tolist()))
-            record.scalar(
-                f"{role}_{method}_pixels", stats.median(result.distance("pixels").tolist())
-            )
+            # Medians on the images that all three attack.
+            shares = 100 * result.pixel_share.where(result.success, math.inf)[:common]
+            percent = stats.median(shares.tolist())
+            pixels_here = stats.median(result.distance("pixels")[:common].tolist())
+            record.scalar(f"{role}_{method}_percent", percent)
+            record.scalar(f"{role}_{method}_pixels", pixels_here)
             large["network"].append(role)
             large["method"].append(
                 {"pixel": "SparseFool, whole pixels"}.get(method, METHODS.get(method))
             )
             large["images"].append(len(result))
             large["fooled"].append(fooled.estimate)
-            large["pixels %"].append(percent.median().item())
-            large["median pixels"].append(result.distance("pixels").median().item())
+            large["pixels %"].append(percent.estimate)
+            large["median pixels"].append(pixels_here.estimate)
             large["s an image"].append(seconds)
-            pictures[method] = result
-        amount = max(1, round(pictures["published"].components.double().median().item() / 3))
+        touched = (result.perturbation != 0).flatten(2).sum(2)[result.success].double()
+        amount = max(1, round(touched.median().item())) if len(touched) else 1
         blind = attacks.random_pixels(
             classifier, batch_large, labels_large, components=amount, seed=seed, chunk=32
         )
@@ -1078,17 +1184,13 @@ elif SETTINGS["photographs"]:
     print(f"No photographs at {folder}: pass their folder as the parameter photographs.")
 
 # %% tags=["nbval-ignore-output", "hide-input"]
-kept = robustkit.records.committed("02_sparse", "laptop") if profile == "smoke" else None
-if pictures:
-    table = pandas.DataFrame(large)
-elif kept is not None and "photographs" in kept["tables"]:
-    table = robustkit.records.frame(kept, "photographs")
-else:
-    table = pandas.DataFrame(large)
-table.set_index(["network", "method"]).round({"fooled": 3, "pixels %": 3, "s an image": 1})
+shown("photographs", large).round({"fooled": 3, "pixels %": 3, "s an image": 1})
 
 # %% [markdown]
-# The table is that of the laptop record, where this run has no photographs. Published SparseFool
+# The table is that of the laptop record, where this run has no photographs: MobileNetV2 with 8-bit
+# weights, on photographs of the NIPS 2017 development set, which were picked to be easy. Gains are
+# measured in bfloat16 there, and the published algorithm, much slower, sees fewer images; medians
+# are over the images that all three see. Published SparseFool
 # changes {value}`laptop.mobilenet_published_percent|interval` per cent of the pixels of MobileNetV2's
 # photographs, measured {value}`laptop.mobilenet_sparsefool_percent|interval`, and when whole pixels
 # are chosen {value}`laptop.mobilenet_pixel_percent|interval`: of some fifty thousand pixels,
@@ -1107,8 +1209,14 @@ saved = (rounded.adversarial * 255).round().to(torch.uint8)
 again = training.predict(model, data.to_float(saved))
 print("fool after saving and loading:", bool((again != labels)[rounded.success].all()))
 record.scalar("rounded_fooled", stats.wilson(int(rounded.success.sum()), len(rounded)))
+coarse = attacks.quantize(model, published)
+record.scalar("rounded_published", stats.wilson(int(coarse.success.sum()), len(coarse)))
 
 # %% [markdown]
+# Measured moves go all the way to black or white, which are levels already: nothing is lost
+# ({value}`smoke.rounded_fooled|interval` still fool). The published algorithm stops between levels,
+# and {value}`smoke.rounded_published|interval` of its images fool after rounding and repair.
+#
 # ## What was claimed, and what we measured
 
 # %% tags=["nbval-ignore-output", "hide-input"]
@@ -1121,8 +1229,10 @@ for claim, verdict in robustkit.claims.verdicts("02_sparse", record):
 # %% [markdown]
 # ## What differs from the published code
 #
-# - **`legacy=True` is the published algorithm**, with its constants: it changes as many pixels as
-#   the authors' code on nearly all of the images that we compared. A solver step is a sort and a
+# - **`legacy=True` is the published algorithm**, with its constants: the
+#   package's tests ask that it changes as many pixels as the authors' code on nearly all of a
+#   sample of CIFAR-10 images. By default it may take as many steps as their README says, where their
+#   function stops sooner. A solver step is a sort and a
 #   cumulative sum instead of a loop over components, all images advance together, and the backward
 #   passes are one a rival class for the whole batch.
 # - **Two holes are closed even there.** Where the image already lies beyond the plane, the published

@@ -27,7 +27,7 @@ _SHORTEST, _MARGIN, _BEYOND, _DEEPFOOL_STEPS = 1e-4, 1e-3, 0.02, 50
 class PlaneSteps:
     """How the images of a trial are moved, plane by plane.
 
-    - `reach`: lambda of the paper, at least 1 to arrive at the boundary.
+    - `reach`: lambda of the paper, above 0; the boundary is 1 away.
     - `overshoot`: the perturbation is judged, and returned, longer by this share.
     - `classes`: how many of the classes ranked first take part in DeepFool, with the label.
     - `order`, `unit`: of the linear solver.

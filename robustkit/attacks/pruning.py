@@ -35,9 +35,9 @@ def prune(
       first, and what is left by components after that.
     - `bounds`: those of the attack; `chunk`: most images in one call of the network.
 
-    Labels and iterations are those of `result`, to whose passes this adds its own: one forward and
-    one backward to order the units, and one forward a trial. Raises `InputError` for a model or
-    bounds that do not fit.
+    Labels and iterations are those of `result`, to whose passes this adds its own: two forwards to
+    judge, one forward and one backward to order the units of each kind, and one forward a trial.
+    Raises `InputError` for a model or bounds that do not fit.
     """
     parsed = parse_unit(unit)
     # Labels are -1 where the model had no finite output; the rest must be classes of this model.

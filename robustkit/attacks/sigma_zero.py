@@ -72,7 +72,7 @@ def sigma_zero(
     for name, value in (("learning_rate", learning_rate), ("sigma", sigma)):
         check_nonnegative(name, value)
         if value == 0:
-            raise InputError(f"{name} must be above 0.")
+            raise InputError(f"{name} must be above 0, got {value}.")
     check_nonnegative("threshold_step", threshold_step)
     if not 0 <= threshold <= 1:
         raise InputError(f"threshold must be in [0, 1], got {threshold}.")

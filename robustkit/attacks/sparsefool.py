@@ -47,6 +47,7 @@ def sparsefool(
     before they meet their bounds, the gains of the best `candidates` are measured, and the fewest
     that are enough by these measurements move. Images on which that fails are moved onto planes in
     l0 order, with the smallest `reach` that works for each. Then what is not needed is restored.
+    With `legacy`, `candidates`, `moves` and `precision` have no part.
 
     - `images`: `(N, *shape)`, floating point, within `bounds`.
     - `labels`: `(N,)`, the classes to attack away from; by default the model's own predictions. An
@@ -91,7 +92,9 @@ def sparsefool(
     if precision not in _PRECISIONS.values():
         raise unknown("precision", str(precision), _PRECISIONS)
     if legacy and counted != "component":
-        raise InputError("the published algorithm changes components; unit='pixel' needs another.")
+        raise InputError(
+            "the published algorithm changes components: pass unit='component', or legacy=False."
+        )
     trial = Trial(model, images, labels, bounds, chunk)
     left = trial.standing
     if candidates and not legacy:
