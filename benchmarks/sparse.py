@@ -5,7 +5,7 @@
 Prints (a) how much of the time of a few attacks goes to the network's own forward and backward
 passes, and how long a plain loop takes that makes the same passes and nothing else; (b) a row for
 each attack: how many of the images it fools by a fresh look at what it returns, medians (over all
-images, failures infinite) and means (over the fooled images) of changed pixels and components,
+images, failures infinite) and means (where all are fooled) of changed pixels and components,
 passes and seconds an image, and how many times as fast it is an image as a literal loop of the
 published SparseFool in the same run; (c) the same counts over the first images, which attacks with
 more images share with those that have fewer. Of wall and processor time only the second is steady

@@ -33,8 +33,7 @@ class Row:
         pixels, components = self.pixels[:first], self.components[:first]
         fooled = pixels.isfinite()
         numbers = (
-            f"{values.median():7.1f} "
-            + (f"{values[fooled].mean():7.2f}" if fooled.any() else f"{'-':>7s}")
+            f"{values.median():7.1f} " + (f"{values.mean():7.2f}" if fooled.all() else f"{'-':>7s}")
             for values in (pixels, components)
         )
         return f"{self.name:28s} {len(pixels):6d} {fooled.double().mean():7.1%} {' '.join(numbers)}"
@@ -63,7 +62,7 @@ class Row:
             "images": len(self.pixels),
             "fooled": fooled.double().mean().item(),
             **{f"median_{key}": _finite(getattr(self, key).median()) for key in listed},
-            **{f"mean_{key}": _finite(getattr(self, key)[fooled].mean()) for key in listed},
+            **{f"mean_{key}": _finite(getattr(self, key).mean()) for key in listed},
             "forwards_per_image": self.forwards,
             "backwards_per_image": self.backwards,
             "wall_seconds_per_image": self.wall,

@@ -137,7 +137,7 @@ def test_gains_measured_in_half_precision_are_as_good():
     assert result.components.sum() < 1.15 * attacked().components.sum()
 
 
-def test_training_against_l_inf_needs_more_pixels_but_not_many_times_more():
+def test_training_against_l_inf_does_not_multiply_the_pixels():
     dataset = data.load("mnist", limit=32)
     images = data.to_float(dataset.images)
     plain, robust = (
@@ -145,8 +145,8 @@ def test_training_against_l_inf_needs_more_pixels_but_not_many_times_more():
         for name in ("mnist_lenet5", "mnist_lenet5_adversarial")
     )
     for result in (plain, robust):
-        assert result.success.sum() >= 30
-    # Ten times as many would be masked gradients.
+        assert result.success.all()
+    # Many times as many would be masked gradients.
     assert 0.5 * median(plain) < median(robust) < 5 * median(plain)
 
 
