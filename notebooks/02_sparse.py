@@ -538,8 +538,8 @@ shown("comparison", comparison).round(
 )
 
 # %% [markdown]
-# **How to read it.** In this run SparseFool changes {value}`smoke.standard_sparsefool_percent|interval` per cent
-# of the pixels, {value}`smoke.standard_published_percent|interval` as published, and JSMA
+# **How to read it.** In this run SparseFool changes {value}`smoke.standard_sparsefool_percent|interval`,
+# as published {value}`smoke.standard_published_percent|interval`, and JSMA
 # {value}`smoke.standard_jsma_percent|interval`. On CIFAR-10 and ResNet-20 (laptop record) the same
 # three are {value}`laptop.standard_sparsefool_percent|interval`,
 # {value}`laptop.standard_published_percent|interval` and
@@ -551,8 +551,8 @@ shown("comparison", comparison).round(
 # {value}`laptop.standard_one_pixel_fooled|interval` of its few ResNet-20 images, for
 # {value}`laptop.standard_one_pixel_passes` forward passes an image. On those images, measured
 # SparseFool stays within the same number of pixels for
-# {value}`laptop.standard_within_one_pixel_limit|interval` of them, and takes
-# {value}`laptop.standard_sparsefool_passes` passes. Over the whole sample of the laptop record,
+# {value}`laptop.standard_within_one_pixel_limit|interval` of them; it takes
+# {value}`laptop.standard_sparsefool_passes` passes on average. Over the whole sample of the laptop record,
 # measured SparseFool fools {value}`laptop.all_fooled|interval`, with a median of
 # {value}`laptop.all_pixels|interval` pixels.
 # Time is that of this machine and says little elsewhere; passes through the network do not depend
