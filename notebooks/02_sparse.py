@@ -1193,7 +1193,7 @@ shown("photographs", large).round({"fooled": 3, "pixels %": 3, "s an image": 1})
 
 # %% [markdown]
 # The table is that of the laptop record, where this run has no photographs: MobileNetV2 with 8-bit
-# weights, on photographs of the NIPS 2017 development set, which were picked to be easy. Gains are
+# weights, on the development photographs of an attack competition, which were picked to be easy. Gains are
 # measured in bfloat16 there, and the published algorithm, much slower, sees fewer images; medians
 # are over the images that all three see. Published SparseFool
 # fools {value}`laptop.mobilenet_published_fooled|interval` of the photographs within its authors'
