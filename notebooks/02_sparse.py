@@ -39,7 +39,7 @@ import numpy as np
 import pandas
 import torch
 from matplotlib import pyplot as plt
-from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
+from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter, StrMethodFormatter
 from scipy.optimize import linprog
 from torch import nn
 
@@ -62,6 +62,8 @@ record = Record(
         "photographs": photographs,
     },
 )
+# A smoke run shows the committed laptop record beside its own results.
+laptop = robustkit.records.committed("02_sparse", "laptop") if profile == "smoke" else None
 
 # %% [markdown]
 # ## From the nearest point to the fewest pixels
@@ -525,9 +527,8 @@ print("SparseFool fools every image:", bool(everything.success.all()))
 def shown(name: str, here: dict[str, list]) -> pandas.DataFrame:
     """A table of this run; above it that of the committed laptop record, in a smoke run."""
     tables = {profile: pandas.DataFrame(here)}
-    kept = robustkit.records.committed("02_sparse", "laptop") if profile == "smoke" else None
-    if kept is not None and name in kept["tables"]:
-        tables = {"laptop": robustkit.records.frame(kept, name)} | tables
+    if laptop is not None:
+        tables = {"laptop": robustkit.records.frame(laptop, name)} | tables
     filled = {key: table for key, table in tables.items() if len(table)}
     return pandas.concat(filled) if filled else pandas.DataFrame(here)
 
@@ -642,65 +643,64 @@ budgets = list(range(31))
 curves = {"budget": budgets} | {key: r.curve(budgets).tolist() for key, (_, r) in race.items()}
 record.table("curves", curves)
 
-# %% tags=["nbval-ignore-output", "hide-input"] mystnb={"figure": {"name": "fig-then-and-now", "caption": "Left: share of the images that the network gets right which still are when an adversary may change so many pixels, as each attack sees it; the lowest curve is the one to believe. Bands are 95% intervals. Right: mean number of pixels against passes through the network an image, forward and backward, both on logarithmic scales; down and to the left is better."}, "image": {"alt": "Left: four falling curves with bands, one an attack. Right: points with vertical intervals, joined by family: as published, planes in l0 order, sigma-zero, measured."}}
-figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2))
-for position, key in enumerate(("published", "published_pruned", "sigma_zero", "measured")):
-    name, result = race[key]
-    bands = [stats.wilson(int(count), len(result)) for count in result.robust_counts(budgets)]
-    plots.banded_line(
-        left,
-        {
-            "radius": budgets,
-            "share": [band.estimate for band in bands],
-            "low": [band.low for band in bands],
-            "high": [band.high for band in bands],
-        },
-        label=name,
-        position=position,
-    )
-left.set(xlabel="pixels that may change", ylabel="correctly classified", ylim=(0, 1), xlim=(0, 30))
-left.legend()
-lines = {
+
+# %% tags=["hide-input"]
+FAMILIES = {
     "as published; pruned": ("published", "published_pruned"),
     "planes in l0 order": ("planes",),
     "sigma-zero, by steps; pruned": ("sigma_zero_100", "sigma_zero", "sigma_zero_pruned"),
     "measured, by candidates": ("measured_8", "measured", "measured_64"),
 }
-notes = {"sigma_zero_100": "100", "sigma_zero": str(MANY), "measured_8": "8", "measured_64": "64"}
-places = {key: place for place, key in enumerate(race)}
-for position, (name, keys) in enumerate(lines.items()):
-    at = [places[key] for key in keys]
-    across = [standings["forwards"][i] + standings["backwards"][i] for i in at]
-    means = [standings["mean pixels"][i] for i in at]
-    reach_down = [standings["mean pixels"][i] - standings["low"][i] for i in at]
-    reach_up = [standings["high"][i] - standings["mean pixels"][i] for i in at]
-    right.errorbar(
-        across,
-        means,
-        [reach_down, reach_up],
-        marker=plots.MARKERS[position],
-        color=plots.COLOURS[position],
-        linestyle=plots.DASHES[position],
-        capsize=2,
-        label=name,
-    )
-    for key, x, y in zip(keys, across, means, strict=True):
-        right.annotate(
-            notes.get(key, ""), (x, y), (6, 5), textcoords="offset points", fontsize="small"
-        )
-right.legend(fontsize="small")
-right.set(xscale="log", yscale="log", xlabel="passes an image", ylabel="mean pixels")
-for axis in (right.xaxis, right.yaxis):
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.set_major_formatter(ScalarFormatter())
-    axis.set_minor_locator(NullLocator())
-plt.show()
+NOTES = {"sigma_zero_100": "100 steps", "measured_8": "8", "measured_64": "64"}
+
+
+def draw_race(curves, standings, count: int) -> None:
+    """Curves of robust accuracy at the left, pixels against passes at the right."""
+    _, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2))
+    names = dict(zip(race, standings["method"], strict=True))
+    for position, key in enumerate(("published", "published_pruned", "sigma_zero", "measured")):
+        bands = [stats.wilson(round(share * count), count) for share in curves[key]]
+        columns = {"radius": curves["budget"], "share": [band.estimate for band in bands]}
+        columns |= {"low": [band.low for band in bands], "high": [band.high for band in bands]}
+        plots.banded_line(left, columns, label=names[key], position=position)
+    left.set(xlabel="pixels that may change", ylabel="correctly classified")
+    left.set(ylim=(0, 1), xlim=(0, max(curves["budget"])))
+    left.legend()
+    places = {key: place for place, key in enumerate(race)}
+    for position, (name, keys) in enumerate(FAMILIES.items()):
+        rows = [{c: standings[c][places[key]] for c in standings} for key in keys]
+        across = [row["forwards"] + row["backwards"] for row in rows]
+        means = [row["mean pixels"] for row in rows]
+        below = [row["mean pixels"] - row["low"] for row in rows]
+        above = [row["high"] - row["mean pixels"] for row in rows]
+        style = {"marker": plots.MARKERS[position], "color": plots.COLOURS[position]}
+        style |= {"linestyle": plots.DASHES[position], "capsize": 2, "label": name}
+        right.errorbar(across, means, [below, above], **style)
+        for key, x, y in zip(keys, across, means, strict=True):
+            offset = {"textcoords": "offset points", "fontsize": "x-small"}
+            right.annotate(NOTES.get(key, ""), (x, y), (5, -11), **offset)
+    right.legend(fontsize="small")
+    right.set(xscale="log", yscale="log", xlabel="passes an image", ylabel="mean pixels")
+    for axis in (right.xaxis, right.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(ScalarFormatter())
+        axis.set_minor_locator(NullLocator())
+    plt.show()
+
+
+# %% tags=["nbval-ignore-output", "hide-input"] mystnb={"figure": {"name": "fig-then-and-now", "caption": "Left: share of the images that the network gets right which still are when an adversary may change so many pixels, as each attack sees it; the lowest curve is the one to believe. Bands are 95% intervals. Right: mean number of pixels against passes through the network an image, forward and backward, both on logarithmic scales; down and to the left is better."}, "image": {"alt": "Left: four falling curves with bands, one an attack. Right: points with vertical intervals, joined by family: as published, planes in l0 order, sigma-zero, measured."}}
+draw_race(curves, standings, len(batch))
+
+# %% tags=["nbval-ignore-output", "hide-input"] mystnb={"figure": {"name": "fig-then-and-now-laptop", "caption": "The same from the committed record of the laptop profile, ResNet-20 on CIFAR-10. Left: share of the images that the network gets right which still are when an adversary may change so many pixels, as each attack sees it; the lowest curve is the one to believe. Bands are 95% intervals. Right: mean number of pixels against passes through the network an image, forward and backward, both on logarithmic scales; down and to the left is better."}, "image": {"alt": "Left: four falling curves with bands, one an attack. Right: points with vertical intervals, joined by family: as published, planes in l0 order, sigma-zero, measured."}}
+if laptop is not None:
+    tables = (laptop["tables"][name] for name in ("curves", "standings"))
+    draw_race(*tables, laptop["scalars"]["race_measured_pixels"]["count"])
 
 # %% tags=["nbval-ignore-output", "hide-input"]
 shown("standings", standings).drop(columns=["low", "high"]).round(2)
 
 # %% [markdown]
-# **How to read it.** {numref}`fig-then-and-now`: as published, SparseFool leaves the impression of a
+# **How to read it.** {numref}`fig-then-and-now` is this run, {numref}`fig-then-and-now-laptop` CIFAR-10. As published, SparseFool leaves the impression of a
 # network that withstands more pixels than it does. Pruning alone, for
 # {value}`laptop.pruning_passes` more passes an image on ResNet-20, removes a good part of the
 # excess: what a linear model adds in one go contains much that is not needed. Measuring removes most of the rest. In the laptop record, on
@@ -798,9 +798,8 @@ if reachable:
     ]
     totals = torch.stack([within[delta].pixels[choice] for delta in reachable]).double().sum(0)
     row = choice[totals.argsort()[len(totals) // 2]].item()
-    marks = [
-        1 - (within[d].perturbation[row] != 0).any(0, keepdim=True).to(batch) for d in reachable
-    ]
+    differs = [(within[d].perturbation[row] != 0).any(0, keepdim=True).to(batch) for d in reachable]
+    marks = [0.75 - 0.75 * place for place in differs]
     figure = plots.image_grid(
         {
             "fools the\nnetwork": torch.stack([within[d].adversarial[row] for d in reachable]),
@@ -852,22 +851,33 @@ for attack, options in {"published": {"legacy": True}, "sparsefool": {}}.items()
         record.scalar(f"transfer_{attack}_largest", max(elsewhere), count=len(shared_labels))
 record.table("transfer", transfer)
 
-# %% tags=["nbval-ignore-output", "hide-input"] mystnb={"figure": {"name": "fig-transfer", "caption": "Share of images fooled when the perturbation is made by SparseFool as published for the network at the left and shown to the one on top."}, "image": {"alt": "A square table of shares, one row a source and one column a target, darker for larger shares."}}
-figure, axes = plt.subplots(figsize=(1.4 * len(peers) + 2.2, 0.9 * len(peers) + 1.2))
-matrix = np.array(transfer["fooled"][: len(peers) ** 2]).reshape(len(peers), -1)
-axes.imshow(matrix, cmap="Blues", vmin=0, vmax=1)
-for (i, j), share in np.ndenumerate(matrix):
-    axes.text(
-        j, i, f"{share:.0%}", ha="center", va="center", color="white" if share > 0.5 else "black"
-    )
-labels_of = [
-    NAMES.get(role, role).replace(" (", "\n(").replace(" trained", "\ntrained") for role in peers
-]
-axes.set_xticks(range(len(peers)), labels_of, fontsize="small")
-axes.set_yticks(range(len(peers)), labels_of, fontsize="small")
-axes.xaxis.tick_top()
-axes.spines[:].set_visible(False)
-axes.tick_params(length=0)
+# %% tags=["nbval-ignore-output", "hide-input"] mystnb={"figure": {"name": "fig-transfer", "caption": "Share of images fooled when the perturbation is made by SparseFool as published for the network at the left and shown to the one on top: for the networks of this run and for the ResNets of the committed laptop record."}, "image": {"alt": "Two square tables of shares, one row a source and one column a target, darker for larger shares."}}
+RESNETS = {"standard": "ResNet-20", "adversarial": "ResNet-20,\ntrained"}
+
+
+def draw_matrix(axes, columns, names: dict[str, str], title: str) -> None:
+    """The shares of one attack, made for the row and shown to the column."""
+    roles = list(dict.fromkeys(columns["source"]))
+    matrix = np.array(columns["fooled"][: len(roles) ** 2]).reshape(len(roles), -1)
+    axes.imshow(matrix, cmap="Blues", vmin=0, vmax=1)
+    for (i, j), share in np.ndenumerate(matrix):
+        # Not the white of the page, which a dark page exchanges.
+        colour = "#f7fbff" if share > 0.5 else "black"
+        axes.text(j, i, f"{share:.0%}", ha="center", va="center", color=colour)
+    labels = [names.get(role, NAMES.get(role, role)).replace(" (", "\n(") for role in roles]
+    labels = [label.replace("ly trained", "ly\ntrained") for label in labels]
+    axes.set_xticks(range(len(roles)), labels, fontsize="small", rotation=30, ha="left")
+    axes.set_yticks(range(len(roles)), labels, fontsize="small")
+    axes.xaxis.tick_top()
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    axes.set_xlabel(title)
+
+
+figure, panels = plt.subplots(1, 1 if laptop is None else 2, figsize=(10, 4.6), squeeze=False)
+draw_matrix(panels[0, 0], transfer, {}, f"{profile} profile, this run")
+if laptop is not None:
+    draw_matrix(panels[0, 1], laptop["tables"]["transfer"], RESNETS, "laptop record, CIFAR-10")
 plt.show()
 
 # %% [markdown]
@@ -956,11 +966,15 @@ for plain, hardened in [("standard", "adversarial"), ("lenet", "lenet_adversaria
             record.scalar(f"{hardened}_ratio_{method}", ratio)
 record.table("trained", trained)
 
-# %% tags=["nbval-ignore-output", "hide-input"] mystnb={"figure": {"name": "fig-trained", "caption": "Median number of pixels that fool a network, for standard and adversarially trained networks, by SparseFool as published and measured. Lines are 95% intervals."}, "image": {"alt": "Pairs of points with horizontal lines, one row a network and one colour a method, against the median number of pixels."}}
-frame = pandas.DataFrame(trained)
-if len(frame):
-    figure, axes = plt.subplots(figsize=(7, 0.75 * frame["network"].nunique() + 1.3))
-    axes.set_xlim(0, 1.05 * max(end for end in [1, *trained["high"]] if math.isfinite(end)))
+# %% tags=["nbval-ignore-output", "hide-input"] mystnb={"figure": {"name": "fig-trained", "caption": "Median number of pixels that fool a network, for standard and adversarially trained networks, by SparseFool as published and measured, on a logarithmic scale: this run, and the committed laptop record. Lines are 95% intervals; one that runs off the panel has no upper end."}, "image": {"alt": "Two panels of points with horizontal lines, one row a network and one colour a method, against the median number of pixels."}}
+
+
+def draw_trained(axes, columns, title: str) -> None:
+    """Median pixels of each network by each method, on a logarithmic scale."""
+    frame = pandas.DataFrame(columns)
+    ends = [end for end in [*frame["pixels"], *frame["high"]] if math.isfinite(end)]
+    axes.set_xscale("log")
+    axes.set_xlim(1, 2 * max(ends, default=10))
     for position, (method, part) in enumerate(frame.groupby("method", sort=False)):
         rows = {
             line.network: stats.Interval(line.pixels, line.low, line.high, 0.95, 0)
@@ -969,8 +983,19 @@ if len(frame):
         plots.interval_rows(axes, rows, position=position, offset=0.16 * (0.5 - position))
         style = {"marker": plots.MARKERS[position], "color": plots.COLOURS[position]}
         axes.plot([], [], **style, label=method)
-    axes.set(xlabel="median pixels")
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.set(xlabel="median pixels", title=title)
+
+
+compared = {f"{profile} profile, this run": trained} if trained["network"] else {}
+if laptop is not None:
+    compared["laptop record: CIFAR-10, MNIST"] = laptop["tables"]["trained"]
+if compared:
+    figure, panels = plt.subplots(1, len(compared), figsize=(11, 3.2), squeeze=False)
+    for axes, (title, columns) in zip(panels[0], compared.items(), strict=True):
+        draw_trained(axes, columns, title)
+    handles, names = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=2)
     plt.show()
 
 # %% [markdown]

@@ -160,6 +160,15 @@ def lead(logits: Float[Tensor, "m classes"], labels: Int[Tensor, " m"]) -> Float
     return difference.where(logits.isfinite().all(dim=1), -torch.inf)
 
 
+def lead_weights(
+    logits: Float[Tensor, "m classes"], labels: Int[Tensor, " m"]
+) -> Float[Tensor, "m classes"]:
+    """Return the gradient of the lead: one at the best other logit, minus one at the label's."""
+    own = labels[:, None]
+    best = logits.scatter(1, own, -torch.inf).argmax(dim=1, keepdim=True)
+    return torch.zeros_like(logits).scatter(1, best, 1.0).scatter(1, own, -1.0)
+
+
 def rounding(logits: Float[Tensor, "m classes"]) -> Float[Tensor, " m"]:
     """Return the difference of two logits below which their order may be rounding alone.
 

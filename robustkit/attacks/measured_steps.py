@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from robustkit.attacks.classifier import lead, rounding
+from robustkit.attacks.classifier import lead, lead_weights, rounding
 from robustkit.attacks.linear_solver import Unit, attainable, grouped
 from robustkit.attacks.shapes import chunks, lengths_of, precise, rows_of
 from robustkit.attacks.trial import Trial
@@ -105,9 +105,7 @@ class MeasuredSteps:
         inputs, logits = self.trial.classifier.graph(points, rows)
         labels, scores = self.trial.labels[rows], logits.detach()
         ahead = lead(scores, labels)
-        own = labels[:, None]
-        best = scores.scatter(1, own, -torch.inf).argmax(dim=1, keepdim=True)
-        weights = torch.zeros_like(scores).scatter(1, best, 1.0).scatter(1, own, -1.0)
+        weights = lead_weights(scores, labels)
         slopes = self.trial.classifier.pull_back(inputs, logits, weights, rows)
         slopes = slopes.to(precise(slopes))
         lengths = rows_of(lengths_of(slopes), slopes)

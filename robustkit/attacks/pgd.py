@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from robustkit.attacks.arguments import Number, check_count, keys_of, parse_norm
 from robustkit.attacks.ball import Ball, per_image
 from robustkit.attacks.box import Bounds, check_batch
-from robustkit.attacks.classifier import Classifier, lead, rounding, wasteful
+from robustkit.attacks.classifier import Classifier, lead, lead_weights, rounding, wasteful
 from robustkit.attacks.result import AttackResult, conclude
 from robustkit.attacks.shapes import chunks
 from robustkit.errors import InputError, unknown
@@ -163,11 +163,7 @@ def _climb(
     The gradient of the cross-entropy is (softmax - one-hot of the label); divided by one minus the
     label's probability it is the softmax over the other classes, and minus one at the label.
     """
+    if loss == "margin":
+        return lead_weights(logits, labels)
     own = labels[:, None]
-    others = logits.scatter(1, own, -torch.inf)
-    if loss == "cross_entropy":
-        weights = others.softmax(dim=1)
-    else:
-        best = others.argmax(dim=1, keepdim=True)
-        weights = torch.zeros_like(logits).scatter(1, best, 1.0)
-    return weights.scatter(1, own, -1.0)
+    return logits.scatter(1, own, -torch.inf).softmax(dim=1).scatter(1, own, -1.0)

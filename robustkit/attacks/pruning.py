@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from robustkit.attacks.box import Bounds
-from robustkit.attacks.classifier import lead, rounding
+from robustkit.attacks.classifier import lead, lead_weights, rounding
 from robustkit.attacks.linear_solver import Unit, grouped, parse_unit
 from robustkit.attacks.result import AttackResult
 from robustkit.attacks.shapes import chunks, precise
@@ -89,9 +89,7 @@ def _order(
 ) -> tuple[Int[Tensor, "m longest"], Int[Tensor, " m"]]:
     """Return the changed units of each image, least missed first, and how many they are."""
     inputs, logits = trial.classifier.graph(trial.adversarial[rows], rows)
-    own = trial.labels[rows][:, None]
-    best = logits.detach().scatter(1, own, -torch.inf).argmax(dim=1, keepdim=True)
-    weights = torch.zeros_like(logits).scatter(1, best, 1.0).scatter(1, own, -1.0)
+    weights = lead_weights(logits.detach(), trial.labels[rows])
     slopes = trial.classifier.pull_back(inputs, logits, weights, rows)
     changes = inputs.detach().to(precise(inputs)) - trial.images[rows]
     missed = grouped(slopes.nan_to_num() * changes, unit).sum(dim=1)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from robustkit.attacks.arguments import Number, check_count, check_nonnegative
 from robustkit.attacks.box import Bounds
-from robustkit.attacks.classifier import lead, rounding
+from robustkit.attacks.classifier import lead, lead_weights, rounding
 from robustkit.attacks.result import AttackResult
 from robustkit.attacks.shapes import chunks, precise, rows_of
 from robustkit.attacks.trial import Trial
@@ -150,7 +150,8 @@ class _Descent:
         scores = logits.detach()
         fooled = lead(scores, labels) > rounding(scores)
         self._keep_best(fooled)
-        weights = _margin_weights(scores, labels, fooled)
+        # Where there is no margin left only the count is descended.
+        weights = torch.where(fooled[:, None], 0.0, -lead_weights(scores, labels))
         slopes = classifier.pull_back(inputs, logits, weights, state.rows)
         moving = self._move(slopes, fooled, step, rate)
         self.trial.iterations[state.rows] += moving
@@ -201,16 +202,6 @@ class _Descent:
         state.points.copy_(torch.where(small, state.clean, points))
         # Without a first gradient there never is a direction, nor a change to undo.
         return (peaks > 0) | (step > 0)
-
-
-def _margin_weights(
-    logits: Float[Tensor, "m classes"], labels: Int[Tensor, " m"], fooled: Bool[Tensor, " m"]
-) -> Float[Tensor, "m classes"]:
-    """Return the gradient in logits of the label's lead over the best other; zero where fooled."""
-    own = labels[:, None]
-    best = logits.scatter(1, own, -torch.inf).argmax(dim=1, keepdim=True)
-    weights = torch.zeros_like(logits).scatter(1, best, -1.0).scatter(1, own, 1.0)
-    return torch.where(fooled[:, None], 0.0, weights)
 
 
 def _check_start(start: Tensor, trial: Trial) -> Tensor:
