@@ -269,24 +269,18 @@ adversary = training.Adversarial(norm=2, **SETTINGS["adversary"])
 
 def prepare(role: str, recipe: str) -> nn.Module:
     """Load a published network, train one from scratch, or tune a published one adversarially."""
-    verb, name = recipe.split()
-    if verb == "load":
-        return models.load(name, device=device)
-    sample = data.load(SETTINGS["dataset"], "train", device=device, limit=SETTINGS["train_images"])
-    if verb == "tune":
-        model = models.load(name)
-    else:
-        bare = models.build(name, len(sample.classes), seed=seed)
-        model = models.Normalized(bare, 0.5, 0.25).eval()
-    training.train(
-        model.to(device).requires_grad_(True),
-        sample,
-        nesterov=True,
-        **SETTINGS["training"],
-        adversarial=adversary if role == "adversarial" else None,
+    trains = not recipe.startswith("load")
+    return training.obtain(
+        recipe,
+        data.load(SETTINGS["dataset"], "train", device=device, limit=SETTINGS["train_images"])
+        if trains
+        else None,
+        device=device,
         seed=seed,
+        nesterov=True,
+        adversarial=adversary if role == "adversarial" else None,
+        **SETTINGS["training"],
     )
-    return model.requires_grad_(False)
 
 
 NAMES = {

@@ -250,24 +250,16 @@ def dataset_of(role: str, split: str) -> data.Dataset:
 
 def prepare(role: str, recipe: str) -> nn.Module:
     """Load a published network, train one from scratch, or tune a published one adversarially."""
-    verb, name = recipe.split()
-    if verb == "load":
-        return models.load(name, device=device)
-    sample = dataset_of(role, "train")
-    if verb == "tune":
-        model = models.load(name)
-    else:
-        bare = models.build(name, len(sample.classes), seed=seed + (role == "twin"))
-        model = models.Normalized(bare, 0.5, 0.25).eval()
-    training.train(
-        model.to(device).requires_grad_(True),
-        sample,
-        nesterov=True,
-        **SETTINGS["training"],
-        adversarial=adversary if role == "adversarial" else None,
+    trains = not recipe.startswith("load")
+    return training.obtain(
+        recipe,
+        dataset_of(role, "train") if trains else None,
+        device=device,
         seed=seed + (role == "twin"),
+        nesterov=True,
+        adversarial=adversary if role == "adversarial" else None,
+        **SETTINGS["training"],
     )
-    return model.requires_grad_(False)
 
 
 networks = {role: prepare(role, recipe) for role, recipe in SETTINGS["networks"].items()}

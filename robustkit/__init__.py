@@ -14,6 +14,7 @@ __all__ = [
     "claims",
     "data",
     "errors",
+    "margins",
     "models",
     "plots",
     "records",

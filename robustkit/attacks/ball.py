@@ -1,5 +1,6 @@
 """The ball around each image, met with its bounds: where PGD looks."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -12,15 +13,21 @@ from robustkit.attacks.box import Box
 from robustkit.attacks.shapes import lengths_of, precise, rows_of
 from robustkit.errors import InputError
 
+Projection = Callable[[Tensor, Tensor, Tensor], Tensor]
+
 
 @dataclass(frozen=True, eq=False)
 class Ball:
-    """Points within `radii` of `images` in the l2 or linf norm, and inside the box, if any."""
+    """Points within `radii` of `images` in the l2 or linf norm, and inside the box, if any.
+
+    A `projection` from points, clean images and radii takes the place of both.
+    """
 
     images: Float[Tensor, "n *shape"]
     radii: Float[Tensor, " n"]
     norm: Norm
     box: Box | None
+    projection: Projection | None = None
 
     def sample(
         self, rows: Int[Tensor, " m"], keys: Int[Tensor, " m"], seed: int, restart: int
@@ -66,6 +73,15 @@ class Ball:
 
     def _inside(self, clean: Tensor, offsets: Tensor, rows: Tensor) -> Tensor:
         radii = self.radii[rows]
+        if self.projection is not None:
+            moved = clean + offsets
+            points = self.projection(moved, clean.to(moved.dtype), radii)
+            if points.shape != moved.shape:
+                raise InputError(
+                    f"the projection turned points {tuple(moved.shape)} into "
+                    f"{tuple(points.shape)}; it must keep the shape."
+                )
+            return points.to(clean.dtype)
         if self.norm == 2:
             sizes = lengths_of(offsets)
             offsets = offsets * rows_of(torch.where(sizes > radii, radii / sizes, 1.0), offsets)

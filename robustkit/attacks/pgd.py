@@ -5,7 +5,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from robustkit.attacks.arguments import Number, check_count, keys_of, parse_norm
-from robustkit.attacks.ball import Ball, per_image
+from robustkit.attacks.ball import Ball, Projection, per_image
 from robustkit.attacks.box import Bounds, check_batch
 from robustkit.attacks.classifier import Classifier, lead, lead_weights, rounding, wasteful
 from robustkit.attacks.result import AttackResult, conclude
@@ -30,6 +30,7 @@ def pgd(
     random_start: bool = True,
     loss: str = "cross_entropy",
     bounds: Bounds | None = (0.0, 1.0),
+    projection: Projection | None = None,
     early_stop: bool = True,
     seed: int = 0,
     indices: Shaped[Tensor, "..."] | None = None,
@@ -43,6 +44,9 @@ def pgd(
       along the gradient, normalised (norm 2) or its sign ("inf"), each followed by a projection
       onto the ball and then the bounds: the result is in the ball up to the rounding of pixels, and
       within the bounds exactly.
+    - `projection`: a function from points `(M, *shape)`, their clean images and `(M,)` radii to
+      points that takes the place of both projections, for norm 2 and `bounds=None`; the result is
+      where it puts them. It must treat rows alone, and is called after each start and each step.
     - `restarts`: from points uniform in the ball. Of the end points the one with the largest lead
       of another class is returned: one more restart never turns a success into a failure. With
       `random_start=False` the one start is the clean image.
@@ -67,6 +71,10 @@ def pgd(
         raise unknown("loss", loss, _LOSSES)
     if restarts > 1 and not random_start:
         raise InputError("restarts from the clean image are all the same; use random_start=True.")
+    if projection is not None and (norm != 2 or bounds is not None):
+        raise InputError(
+            "a projection takes the place of l2 ball and bounds: pass norm=2 and bounds=None."
+        )
     box = check_batch(images, bounds)
     radii = per_image("radius", radius, images)
     lengths = radii * (2.5 / steps)
@@ -75,7 +83,8 @@ def pgd(
     everything = torch.arange(len(images), device=images.device)
     keys = keys_of(indices, images)
     classifier = Classifier(model, len(images), images.device, labels)
-    ascent = _Ascent(classifier, labels, Ball(images, radii, norm, box), lengths, loss, early_stop)
+    ball = Ball(images, radii, norm, box, projection)
+    ascent = _Ascent(classifier, labels, ball, lengths, loss, early_stop)
     if early_stop:
         ascent.keep_best(everything, chunk)
     for restart in range(restarts):

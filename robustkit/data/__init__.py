@@ -1,6 +1,6 @@
-"""Datasets as tensors: uint8 images (N, C, H, W), int64 labels and class names, on a device."""
+"""Datasets as tensors: images, 8-bit or floating, int64 labels and class names, on a device."""
 
-from robustkit.data.dataset import Dataset, to_float
+from robustkit.data.dataset import Dataset, as_float, to_float
 from robustkit.data.loading import load, names
 
-__all__ = ["Dataset", "load", "names", "to_float"]
+__all__ = ["Dataset", "as_float", "load", "names", "to_float"]

@@ -17,13 +17,14 @@ from robustkit.errors import InputError
 class Dataset:
     """Labelled images of one split.
 
-    `images` are uint8 (N, C, H, W) in 0 to 255, `labels` are int64 (N,) that index `classes`;
-    both are on the same device. `to_float(dataset.images)` gives what a model takes.
+    `images` are uint8 (N, C, H, W) in 0 to 255, or floating point of any finite range and any shape
+    (N, *shape), vectors (N, D) too; `labels` are int64 (N,) that index `classes`; both are on the
+    same device. `as_float(dataset.images)` gives what a model takes.
     """
 
     name: str
     split: str
-    images: UInt8[Tensor, "n c h w"]
+    images: UInt8[Tensor, "n c h w"] | Float[Tensor, "n *shape"]
     labels: Int[Tensor, " n"]
     classes: tuple[str, ...]
 
@@ -31,9 +32,10 @@ class Dataset:
         return len(self.images)
 
     def __repr__(self) -> str:
-        count, channels, height, width = self.images.shape
+        count, *shape = self.images.shape
+        kind = "vectors of" if len(shape) == 1 else "images"
         return (
-            f"Dataset({self.name}/{self.split}: {count} images {channels}x{height}x{width}, "
+            f"Dataset({self.name}/{self.split}: {count} {kind} {'x'.join(map(str, shape))}, "
             f"{len(self.classes)} classes, {self.images.device.type})"
         )
 
@@ -62,3 +64,11 @@ def to_float(
     if not dtype.is_floating_point:
         raise InputError(f"dtype must be floating point, got {dtype}.")
     return images.to(dtype) / 255
+
+
+def as_float(images: Shaped[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Return what a model takes: uint8 images by `to_float`, floating point ones as they are.
+
+    Raises `InputError` for any other type.
+    """
+    return images if images.is_floating_point() else to_float(images)

@@ -6,7 +6,8 @@ Normalisation is a layer inside (`Normalized`), and every network handed out is 
 from robustkit.models.cards import CARDS, ModelCard, card
 from robustkit.models.external import from_timm, from_torchvision
 from robustkit.models.lenet import LeNet, WideLeNet
-from robustkit.models.networks import NETWORKS, build
+from robustkit.models.mlp import MLP
+from robustkit.models.networks import NETWORKS, build, build_mlp
 from robustkit.models.normalized import Normalized
 from robustkit.models.resnet import CifarResNet
 from robustkit.models.small_cnn import SmallCNN
@@ -15,6 +16,7 @@ from robustkit.models.zoo import load
 
 __all__ = [
     "CARDS",
+    "MLP",
     "NETWORKS",
     "VGG19",
     "CifarResNet",
@@ -24,6 +26,7 @@ __all__ = [
     "SmallCNN",
     "WideLeNet",
     "build",
+    "build_mlp",
     "card",
     "from_timm",
     "from_torchvision",

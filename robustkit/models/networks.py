@@ -8,6 +8,7 @@ from torch import nn
 
 from robustkit.errors import InputError, unknown
 from robustkit.models.lenet import LeNet, WideLeNet
+from robustkit.models.mlp import MLP
 from robustkit.models.resnet import published_resnet, resnet18
 from robustkit.models.small_cnn import SmallCNN
 from robustkit.models.vgg import VGG19
@@ -40,8 +41,23 @@ def build(name: str, classes: int = 10, channels: int = 3, seed: int = 0) -> nn.
         raise InputError(
             f"a network needs at least 2 classes and 1 channel, got {classes} and {channels}."
         )
+    return _seeded(lambda: NETWORKS[name](classes=classes, channels=channels), seed)
+
+
+def build_mlp(
+    size: int, classes: int = 2, *, width: int = 500, depth: int = 10, seed: int = 0
+) -> nn.Module:
+    """Build an untrained `MLP` from points of `size` components to `classes` logits, in eval mode.
+
+    It has `depth` hidden layers of `width` units; the random numbers are handled as in `build`.
+    Raises `InputError` for impossible sizes.
+    """
+    return _seeded(lambda: MLP(size, classes, width, depth), seed)
+
+
+def _seeded(make: Callable[[], nn.Module], seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         # torch.manual_seed would also reseed the generator of every GPU.
         torch.default_generator.manual_seed(seed)
-        network = NETWORKS[name](classes=classes, channels=channels)
+        network = make()
     return network.eval()

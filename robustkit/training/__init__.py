@@ -3,6 +3,8 @@
 from robustkit.training.augmentation import crop_and_flip
 from robustkit.training.evaluation import Accuracy, evaluate, predict
 from robustkit.training.loop import TrainingResult, train
+from robustkit.training.preparation import obtain
+from robustkit.training.recipes import hold_me_tight
 from robustkit.training.schedules import learning_rate_at
 from robustkit.training.settings import Adversarial
 
@@ -12,7 +14,9 @@ __all__ = [
     "TrainingResult",
     "crop_and_flip",
     "evaluate",
+    "hold_me_tight",
     "learning_rate_at",
+    "obtain",
     "predict",
     "train",
 ]

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
-from robustkit.data import to_float
+from robustkit.data import as_float
 from robustkit.training.augmentation import crop_and_flip
 from robustkit.training.settings import Settings
 
@@ -17,21 +17,21 @@ Transform = Callable[[Tensor], Tensor]
 
 def prepare(
     model: nn.Module,
-    images: UInt8[Tensor, "n channels height width"],
+    images: Shaped[Tensor, "n *shape"],
     targets: Int[Tensor, " n"],
     indices: Int[Tensor, " n"],
     settings: Settings,
     transform: Transform | None,
     epoch: int,
-) -> Float[Tensor, "n channels new_height new_width"]:
+) -> Float[Tensor, "n ..."]:
     """Augment, transform and attack the images at positions `indices` of the dataset.
 
-    `images` are uint8 `(N, C, H, W)`; the result is floating point in [0, 1]. An attack meets the
-    model in eval mode and leaves it so.
+    `images` are 8-bit, then the result is floating point in [0, 1], or floating point, taken as
+    they are. An attack meets the model in eval mode and leaves it so.
     """
     if settings.augment:
         images = crop_and_flip(images, indices, seed=settings.seed, epoch=epoch)
-    batch = to_float(images)
+    batch = as_float(images)
     if transform is not None:
         with torch.no_grad():
             batch = transform(batch)
@@ -50,12 +50,13 @@ def prepare(
                 steps=settings.adversarial.steps,
                 step_size=settings.adversarial.step_size,
                 random_start=True,
-                bounds=(0.0, 1.0),
+                bounds=settings.adversarial.bounds,
+                projection=settings.adversarial.projection,
                 early_stop=False,
                 seed=subseed(settings.seed, "attack", epoch),
                 indices=indices,
             ).adversarial
-    if settings.channels_last:
+    if settings.channels_last and batch.ndim == 4:
         batch = batch.contiguous(memory_format=torch.channels_last)
     return batch
 

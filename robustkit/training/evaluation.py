@@ -7,7 +7,7 @@ from jaxtyping import Int, Shaped
 from torch import Tensor, nn
 
 from robustkit.checks import check_images, check_labels, check_logits, check_model
-from robustkit.data import Dataset, to_float
+from robustkit.data import Dataset, as_float
 from robustkit.errors import InputError
 
 
@@ -31,40 +31,46 @@ class Accuracy:
 
 
 def predict(
-    model: nn.Module, images: Shaped[Tensor, "..."], *, batch_size: int = 512
+    model: nn.Module,
+    images: Shaped[Tensor, "..."],
+    *,
+    batch_size: int = 512,
+    unit_range: bool = True,
 ) -> Int[Tensor, " n"]:
-    """Return the labels `(N,)` that `model` gives to images `(N, C, H, W)`, on their device.
+    """Return the labels `(N,)` that `model` gives to images `(N, *shape)`, on their device.
 
-    Images are uint8 in 0 to 255 or floating point in [0, 1]; each batch goes to the device of the
-    model. Raises `InputError` for other images, a model in training mode, or NaN logits.
+    Images are uint8 in 0 to 255 or floating point in [0, 1], with `unit_range=False` of any finite
+    range; each batch goes to the device of the model. Raises `InputError` for other images, a model
+    in training mode, or NaN logits.
     """
-    return _logits_labels(model, images, batch_size)[0]
+    return _logits_labels(model, images, batch_size, unit_range)[0]
 
 
 def evaluate(model: nn.Module, dataset: Dataset, *, batch_size: int = 512) -> Accuracy:
     """Count the images of `dataset` that `model` labels correctly.
 
-    Raises `InputError` as `predict` does, and for labels that the model has no logit for.
+    Floating images may have any finite range, as in `train`. Raises `InputError` as `predict` does,
+    and for labels that the model has no logit for.
     """
-    found, classes = _logits_labels(model, dataset.images, batch_size)
+    found, classes = _logits_labels(model, dataset.images, batch_size, unit_range=False)
     check_labels(dataset.labels, len(dataset), classes)
     return Accuracy(int((found == dataset.labels).sum()), len(dataset))
 
 
 @torch.no_grad()
 def _logits_labels(
-    model: nn.Module, images: Shaped[Tensor, "..."], batch_size: int
+    model: nn.Module, images: Shaped[Tensor, "..."], batch_size: int, unit_range: bool
 ) -> tuple[Int[Tensor, " n"], int]:
     check_model(model)
     if images.dtype != torch.uint8 or images.ndim < 2 or len(images) == 0:
-        check_images(images)
+        check_images(images, unit_range=unit_range)
     if batch_size < 1:
         raise InputError(f"batch_size must be at least 1, got {batch_size}.")
     device = next((parameter.device for parameter in model.parameters()), images.device)
     labels, not_a_number, classes = [], torch.zeros((), dtype=torch.bool, device=device), 0
     for batch in images.split(batch_size):
         batch = batch.to(device)
-        logits = model(to_float(batch) if batch.dtype == torch.uint8 else batch)
+        logits = model(as_float(batch))
         check_logits(logits, len(batch))
         not_a_number |= logits.isnan().any()
         classes = logits.shape[1]

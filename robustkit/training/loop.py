@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Int, UInt8
+from jaxtyping import Int, Shaped
 from torch import Tensor, nn
 
-from robustkit.checks import check_labels, check_predictions
-from robustkit.data import Dataset, to_float
+from robustkit.checks import check_images, check_labels, check_predictions
+from robustkit.data import Dataset, as_float
 from robustkit.errors import InputError, RunError
 from robustkit.progress import progress
 from robustkit.training.batches import Transform, own_randomness, prepare, subseed
@@ -63,12 +63,14 @@ def train(
     checkpoint: Path | None = None,
     precision: Precision = "auto",
     channels_last: bool = True,
+    on_epoch: Callable[[nn.Module, int], object] | None = None,
 ) -> TrainingResult:
     """Train `model` in place by stochastic gradient descent, and leave it in eval mode.
 
-    The whole dataset moves to the device of the model. Images reach the model in [0, 1], after
-    random crops with 4 reflected pixels and flips (`augment`), then `transform`, a function from
-    float batches `(N, C, H, W)` to batches of that shape, then the attack of `adversarial`.
+    The whole dataset moves to the device of the model. 8-bit images reach the model in [0, 1],
+    floating ones of any shape `(N, *shape)` as they are, after random crops with 4 reflected pixels
+    and flips (`augment`, of 8-bit images), then `transform`, a function from float batches to
+    batches of that shape, then the attack of `adversarial`.
     `learning_rate` is the peak of the `schedule`, reached at the fraction `peak_at` of the
     iterations (0.3 for "one-cycle", 2/5 for "triangular"); `clip` bounds the l2 norm of the
     gradient. Precision "auto" is bfloat16 autocast on a GPU and float32 elsewhere.
@@ -80,6 +82,9 @@ def train(
     With `checkpoint`, the state is written there after each epoch, and a call with the same
     configuration continues from it to the weights of an uninterrupted run. A transform counts as
     the same when its name (its `repr`, for a module) is; it must keep no state between batches.
+
+    `on_epoch` is called with the model, in eval mode, and the number of epochs done, before the
+    first epoch and after each: to measure as it trains. It must leave the model as it is.
 
     Raises `InputError` for impossible settings, data that the model cannot take, a model without
     trainable parameters, or a checkpoint of another configuration; `DataError` for a checkpoint
@@ -111,7 +116,14 @@ def train(
         raise InputError(f"{dataset!r} is empty.")
     images, labels = dataset.images.to(device), dataset.labels.to(device)
     model.eval()
-    check_labels(labels, len(images), check_predictions(model, to_float(images[:1])))
+    if images.is_floating_point():
+        check_images(images, unit_range=False)
+        if augment:
+            raise InputError(
+                f"{dataset!r} is floating point; random crops and flips are for 8-bit images. "
+                "Train with augment=False, and pass a transform for other augmentation."
+            )
+    check_labels(labels, len(images), check_predictions(model, as_float(images[:1])))
     optimizer = torch.optim.SGD(
         parameters,
         lr=learning_rate,
@@ -126,6 +138,8 @@ def train(
         history = restore(checkpoint, made_by, model, optimizer)
     if channels_last:
         model.to(memory_format=torch.channels_last)
+    if on_epoch is not None and not history.losses:
+        on_epoch(model, 0)
     try:
         with progress(epochs * len(images), "training") as bar:
             bar.update(len(history.losses) * len(images))
@@ -141,6 +155,9 @@ def train(
                 bar.set_postfix_str(f"loss {loss:.3f}, accuracy {accuracy:.3f}")
                 if checkpoint is not None:
                     save(checkpoint, made_by, model, optimizer, history)
+                if on_epoch is not None:
+                    model.eval()
+                    on_epoch(model, epoch + 1)
     finally:
         model.eval()
     return TrainingResult(
@@ -155,7 +172,7 @@ def train(
 def _epoch(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    images: UInt8[Tensor, "n channels height width"],
+    images: Shaped[Tensor, "n *shape"],
     labels: Int[Tensor, " n"],
     settings: Settings,
     transform: Transform | None,

@@ -1,6 +1,8 @@
 """How to train: every setting that the result depends on, checked once."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -12,14 +14,17 @@ from robustkit.training.checkpoints import Configuration, digest
 from robustkit.training.schedules import Schedule
 
 Precision = Literal["auto", "float32", "bfloat16"]
+Projection = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class Adversarial:
     """Train on PGD examples of l2 (`norm=2`) or l-infinity (`norm="inf"`) radius `radius`.
 
-    `radius` and `step_size` are in units of images in [0, 1]; `step_size` None leaves it to
-    `robustkit.attacks.pgd`. Raises `InputError` outside those ranges. Source: Madry et al., ICLR
+    `radius` and `step_size` are in the units of the images; `step_size` None leaves it to
+    `robustkit.attacks.pgd`. Examples stay within `bounds`, of every component; None stands for data
+    without bounds. A `projection` takes the place of ball and bounds, as it does in `pgd`, for l2
+    and with `bounds=None`. Raises `InputError` outside those ranges. Source: Madry et al., ICLR
     2018.
     """
 
@@ -27,6 +32,8 @@ class Adversarial:
     radius: float
     steps: int = 10
     step_size: float | None = None
+    bounds: tuple[float, float] | None = (0.0, 1.0)
+    projection: Projection | None = None
 
     def __post_init__(self) -> None:
         if self.norm not in (2, "inf"):
@@ -35,6 +42,12 @@ class Adversarial:
             raise InputError("radius must be positive and steps at least 1.")
         if self.step_size is not None and not self.step_size > 0:
             raise InputError(f"step_size must be positive, got {self.step_size}.")
+        if self.bounds is not None and not self.bounds[0] < self.bounds[1]:
+            raise InputError(f"bounds must be a lower and a larger upper one, got {self.bounds}.")
+        if self.projection is not None and (self.norm != 2 or self.bounds is not None):
+            raise InputError(
+                "a projection takes the place of l2 ball and bounds: pass norm=2 and bounds=None."
+            )
 
 
 @dataclass(frozen=True)
@@ -86,10 +99,9 @@ def configuration(
     weights: dict[str, Tensor] = dict(model.state_dict())
     trainable = sorted(name for name, p in model.named_parameters() if p.requires_grad)
     data = digest({"images": dataset.images, "labels": dataset.labels})
-    adversarial = settings.adversarial
     return {
-        **asdict(settings),
-        "adversarial": None if adversarial is None else str(adversarial),
+        **vars(settings),
+        "adversarial": _described(settings.adversarial),
         "dataset": f"{dataset.name}/{dataset.split} {data[:12]}",
         "initial network": digest(weights)[:12],
         "trainable parameters": ", ".join(trainable),
@@ -97,10 +109,31 @@ def configuration(
     }
 
 
-def _name(transform: object) -> str | None:
-    if transform is None:
+def _described(adversarial: Adversarial | None) -> str | None:
+    if adversarial is None:
         return None
-    if isinstance(transform, nn.Module):
-        return repr(transform)
-    kind = type(transform)
-    return f"{kind.__module__}.{getattr(transform, '__qualname__', kind.__qualname__)}"
+    values = {name: getattr(adversarial, name) for name in ("norm", "radius", "steps", "step_size")}
+    # Named only where they differ from the default: checkpoints made before they existed stay good.
+    if adversarial.bounds != (0.0, 1.0):
+        values["bounds"] = adversarial.bounds
+    text = ", ".join(f"{name}={value!r}" for name, value in values.items())
+    if adversarial.projection is not None:
+        text += f", projection={_name(adversarial.projection)}"
+    return f"Adversarial({text})"
+
+
+def _name(function: object) -> str | None:
+    if function is None:
+        return None
+    if isinstance(function, nn.Module):
+        return repr(function)
+    if isinstance(function, partial):
+        given = [_value(value) for value in function.args]
+        given += [f"{name}={_value(value)}" for name, value in function.keywords.items()]
+        return f"functools.partial({', '.join([_value(function.func), *given])})"
+    kind = type(function)
+    return f"{function.__module__}.{getattr(function, '__qualname__', kind.__qualname__)}"
+
+
+def _value(value: object) -> str:
+    return str(_name(value)) if callable(value) else repr(value)

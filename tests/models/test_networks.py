@@ -8,7 +8,7 @@ from torch import nn
 
 from robustkit.checks import check_predictions
 from robustkit.errors import InputError
-from robustkit.models import NETWORKS, build
+from robustkit.models import MLP, NETWORKS, build, build_mlp
 from robustkit.models.resnet import BasicBlock, SubsampledIdentity
 
 SHAPES = dict.fromkeys(NETWORKS, (3, 32, 32)) | {
@@ -106,3 +106,31 @@ def test_an_unknown_network_is_answered_with_the_nearest() -> None:
 def test_impossible_sizes_are_refused(classes: int, channels: int) -> None:
     with pytest.raises(InputError, match="at least 2 classes and 1 channel"):
         build("small_cnn", classes=classes, channels=channels)
+
+
+def test_a_perceptron_is_its_matrices_and_rectifiers() -> None:
+    network = build_mlp(6, 3, width=5, depth=2).double()
+    assert size(network) == (6 + 1) * 5 + (5 + 1) * 5 + (5 + 1) * 3
+    points = torch.randn(4, 2, 3, dtype=torch.float64)
+    expected = points.flatten(1)
+    *hidden, output = [module for module in network.modules() if isinstance(module, nn.Linear)]
+    for layer in hidden:
+        expected = (expected @ layer.weight.T + layer.bias).clamp(min=0)
+    torch.testing.assert_close(network(points), expected @ output.weight.T + output.bias)
+    assert check_predictions(network, points) == 3
+
+
+def test_perceptrons_are_seeded_and_leave_the_global_generator_as_it_was() -> None:
+    before = torch.random.get_rng_state()
+    first, again, other = (build_mlp(4, width=8, seed=seed).state_dict() for seed in (1, 1, 2))
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not any(torch.equal(first[name], other[name]) for name in first)
+
+
+def test_perceptrons_refuse_impossible_sizes_and_other_points() -> None:
+    for sizes in ({"size": 0}, {"classes": 1}, {"width": 0}, {"depth": 0}):
+        with pytest.raises(InputError, match="at least 1 input, 2 classes"):
+            MLP(**{"size": 4} | sizes)
+    with pytest.raises(InputError, match="points of 4 components"):
+        build_mlp(4)(torch.zeros(2, 5))
