@@ -15,20 +15,18 @@ def crossing(
     near: Float[Tensor, " n"],
     far: Float[Tensor, " n"],
     *,
-    tolerance: float | None = None,
-    most: int = 40,
+    most: int = 60,
 ) -> Float[Tensor, " n"]:
     """Return the share of each segment at which its lead changes sign, from the far side.
 
     `along(shares, rows)` returns the lead at shares of the segments of some rows; `near` < 0 and
     `far` > 0 are the leads at shares 0 and 1. What is returned was seen to be positive, and a
-    negative lead was seen nearer by no more than the share `tolerance` of it, by default eps^(2/3),
-    unless `most` evaluations were not enough. On a straight line two or three are. Where a lead is
+    negative lead was seen nearer by no more than eps^(2/3) of it, unless `most` evaluations were
+    not enough. On a straight line two or three are. Where a lead is
     not finite, the point counts as on the near side. Source: Chandrupatla, Advances in Engineering
     Software 1997, begun with a secant.
     """
-    if tolerance is None:
-        tolerance = torch.finfo(near.dtype).eps ** (2 / 3)
+    tolerance = torch.finfo(near.dtype).eps ** (2 / 3)
     # b and a bracket the root, a is the latest point, and c the one before on the side of a or b.
     a, b, c = torch.ones_like(near), torch.zeros_like(near), torch.zeros_like(near)
     at_a, at_b, at_c = far.clone(), near.clone(), near.clone()
@@ -46,7 +44,7 @@ def crossing(
         b, at_b = torch.where(same, b, a), torch.where(same, at_b, at_a)
         a, at_a = x, found
         best[rows] = torch.where(at_a > 0, a, b)
-        limit = tolerance * best[rows] / (b - a).abs()
+        limit = tolerance / 2 * best[rows] / (b - a).abs()
         going = (limit <= 0.5).nonzero().squeeze(1)
         if len(going) < len(rows):
             rows, limit = rows[going], limit[going]

@@ -69,7 +69,8 @@ def project_ball_box(
     # In the coordinates of the box: a rotation leaves the ball a ball, and is paid for once.
     middle = _mapped(inverse, centre.to(precise(centre)))
     inside = middle.clamp(lower, upper)
-    if not bool(((middle - inside).abs() <= 1e-4 * (upper - lower)).all()):
+    slack = max(1e-4, 32 * torch.finfo(points.dtype).eps) * (upper - lower)
+    if not bool(((middle - inside).abs() <= slack).all()):
         raise InputError(
             "a centre lies outside the box, which its ball may not meet; clamp the centres first."
         )

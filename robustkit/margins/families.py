@@ -104,7 +104,7 @@ def random_subspaces(
     found = []
     for index in range(count):
         keys = torch.arange(dim) + index * dim
-        draws = rng.normal(seed, "random subspace", keys, tuple(shape), torch.float64)
+        draws = rng.normal(seed, f"random subspace/{dim}", keys, tuple(shape), torch.float64)
         if inside is not None:
             draws = inside.project(draws)
         found.append(span(draws, name=f"random {index}"))
@@ -123,7 +123,7 @@ def pca_subspaces(images: Shaped[Tensor, "..."], dim: int, count: int | None = N
     flat = images.detach().flatten(1).double()
     centred = flat - flat.mean(dim=0)
     _, strengths, directions = torch.linalg.svd(centred, full_matrices=False)
-    floor = torch.linalg.matrix_norm(flat, 2) * max(centred.shape) * torch.finfo(torch.float64).eps
+    floor = torch.linalg.vector_norm(flat) * max(centred.shape) * torch.finfo(torch.float64).eps
     usable = int((strengths > floor).sum())
     most = usable // dim if dim >= 1 else 0
     wanted = most if count is None else count

@@ -47,7 +47,7 @@ def margins(
     graph of an image serves all of its subspaces. No bounds hold: this is the geometry of the
     network, and points may leave [0, 1].
 
-    - `images`: `(N, *shape)`, floating point, any finite range.
+    - `images`: `(N, *shape)`, float32 or float64, any finite range.
     - `subspaces`: M of them, as in `robustkit.margins.Subspace`.
     - `labels`: `(N,)`, the classes to leave; by default the model's own predictions. An image that
       the model puts in another class already has the margin 0.
@@ -58,11 +58,12 @@ def margins(
     - `steps`: at most this many for a pair; by default 30, or 100 as published. A pair that is not
       over the boundary then follows the direction that it has reached, by doubling.
     - `refine`: "bisect" searches the segment from the image to the point that was found for its
-      crossing, to a relative eps^(2/3): the margin is the distance and not 1.02 of it. "normal"
-      then turns that direction towards the boundary's normal there, as long as it gets shorter;
-      "none" keeps the point of DeepFool.
-    - `max_margin`: a pair with no crossing within this distance is given up, and its margin
-      infinite.
+      crossing, to a relative eps^(2/3): the margin is the distance and not 1.02 of it. Where there
+      are several it need not be the first. "normal" then tries the opposite direction, and turns
+      towards the boundary's normal for as long as that makes the margin shorter; "none" keeps the
+      point of DeepFool.
+    - `max_margin`: a pair that reaches this distance and has not crossed there is given up, and its
+      margin infinite; so is a crossing beyond.
     - `legacy`: the published algorithm: all candidates at every step, gradients at the point before
       the overshoot, steps of at least 1e-4, a further forward pass to judge, and no refinement.
     - `perturbations`: return them too; `M * N` images of memory.
@@ -85,11 +86,18 @@ def margins(
     check_count("chunk", chunk, 1)
     if refine not in _REFINEMENTS:
         raise unknown("refinement", refine, _REFINEMENTS)
+    if legacy and refine == "normal":
+        raise InputError('legacy margins are not refined; use legacy=False with refine="normal".')
     if not max_margin > 0:
         raise InputError(f"max_margin must be positive, got {max_margin}.")
-    if not subspaces:
+    if not isinstance(subspaces, Sequence) or not subspaces:
         raise InputError("give at least one subspace, as from robustkit.margins.diagonal_blocks.")
     check_images(images, unit_range=False)
+    if torch.finfo(images.dtype).bits < 32:
+        raise InputError(
+            f"margins in {images.dtype} would be those of its rounding; use images.float() and "
+            "model.float()."
+        )
     stack = Stack(subspaces)
     _check_subspaces(stack, images)
     classifier = Classifier(model, len(images), images.device, labels)
@@ -110,7 +118,7 @@ def margins(
 
 def _run(walk: Walk, outcome: "_Outcome", chunk: int) -> None:
     pairs = len(walk.images) * walk.subspaces
-    nobody = Front(walk.labels.new_zeros(0), walk.images[:0])
+    nobody = Front(walk.labels.new_zeros(0), walk.images[:0], walk.leads.new_zeros(0, 0))
     front = arrived = nobody
     entered = 0
     with progress(pairs, "margins", "pair") as bar:
@@ -155,8 +163,7 @@ class _Outcome:
             return
         if self.walk.legacy:
             stretch = 1 + self.walk.overshoot
-            offsets = front.offsets * stretch
-            front = Front(front.pairs, offsets)
+            front = front.moved_to(front.offsets * stretch)
             targets = self.walk.judge(front)[1]
         else:
             front, targets = refined(self.walk, front, self.refine)

@@ -9,7 +9,7 @@ from robustkit.attacks.shapes import lengths_of, precise, rows_of
 from robustkit.margins.crossing import crossing
 from robustkit.margins.walk import Front, Walk
 
-# A direction is turned as long as a turn, of about eight passes, shortens it by this share.
+# A direction is turned as long as a turn, of about ten passes, shortens it by this share.
 _TURNS, _GAIN = 8, 0.005
 
 
@@ -19,49 +19,46 @@ def refined(walk: Walk, front: Front, refine: str) -> tuple[Front, Int[Tensor, "
     `refine` is that of `robustkit.margins.margins`.
     """
     if refine != "none":
-        front = _to_the_crossing(walk, front, None)
+        front = _to_the_crossing(walk, front)
     if refine == "normal":
-        front = _turn_to_the_normal(walk, front)
+        front = _turned_to_the_normal(walk, front)
     return front, walk.judge(front)[1]
 
 
-def _turn_to_the_normal(walk: Walk, front: Front) -> Front:
-    turning = torch.arange(len(front), device=front.pairs.device)
-    offsets, before = front.offsets.clone(), lengths_of(front.offsets)
-    for _ in range(_TURNS):
-        if len(turning) == 0:
-            break
-        shorter = _turned(walk, Front(front.pairs[turning], offsets[turning])).offsets
-        gained = lengths_of(shorter) < (1 - _GAIN) * lengths_of(offsets[turning])
-        offsets[turning] = shorter
-        turning = turning[gained]
-    # Crossings along the way are coarse.
-    changed = (lengths_of(offsets) < before).nonzero().squeeze(1)
-    fine = _to_the_crossing(walk, Front(front.pairs[changed], offsets[changed]), None)
-    offsets[changed] = fine.offsets
-    return Front(front.pairs, offsets)
-
-
-def _to_the_crossing(walk: Walk, front: Front, tolerance: float | None) -> Front:
+def _to_the_crossing(walk: Walk, front: Front) -> Front:
+    # A clean image that lies on the boundary itself counts as on the near side.
     near = walk.leads[front.pairs // walk.subspaces]
+    near = near.clamp(max=-torch.finfo(near.dtype).tiny)
     far, _ = walk.judge(front)
-    # A lead of zero at the clean image, or one that another batch size undoes, leaves no bracket.
-    usable = (near < 0) & (far > 0)
-    places = usable.nonzero().squeeze(1)
+    # A lead that another batch size undoes leaves no bracket.
+    places = (far > 0).nonzero().squeeze(1)
     bracketed = front.at(places)
 
     def along(shares: Float[Tensor, " m"], rows: Int[Tensor, " m"]) -> Float[Tensor, " m"]:
         return walk.judge(bracketed.at(rows), shares.to(front.offsets.dtype))[0]
 
     shares = torch.ones_like(near)
-    shares[places] = crossing(along, near[places], far[places], tolerance=tolerance)
-    return Front(
-        front.pairs, front.offsets * rows_of(shares.to(front.offsets.dtype), front.offsets)
-    )
+    shares[places] = crossing(along, near[places], far[places])
+    shares = shares.to(front.offsets.dtype)
+    return front.moved_to(front.offsets * rows_of(shares, front.offsets))
 
 
-def _turned(walk: Walk, front: Front) -> Front:
-    """Look along the boundary's normal within the subspace; keep what is nearer."""
+def _turned_to_the_normal(walk: Walk, front: Front) -> Front:
+    front = _nearer(walk, front, -front.offsets)
+    turning = torch.arange(len(front), device=front.pairs.device)
+    offsets = front.offsets
+    for _ in range(_TURNS):
+        if len(turning) == 0:
+            break
+        part = front.at(turning).moved_to(offsets[turning])
+        shorter = _nearer(walk, part, _along_the_normal(walk, part)).offsets
+        offsets[turning] = shorter
+        turning = turning[lengths_of(shorter) < (1 - _GAIN) * lengths_of(part.offsets)]
+    return front.moved_to(offsets)
+
+
+def _along_the_normal(walk: Walk, front: Front) -> Float[Tensor, "m *shape"]:
+    """Return offsets as long as those of the pairs, along the boundary's normal in the subspace."""
     image, which = front.pairs // walk.subspaces, front.pairs % walk.subspaces
     inputs, logits = walk.classifier.graph(walk.points(front), image)
     weights = lead_weights(logits.detach(), walk.labels[image])
@@ -70,13 +67,17 @@ def _turned(walk: Walk, front: Front) -> Front:
     slopes, lengths = lengths_of(normal), lengths_of(front.offsets)
     usable = (slopes > 0) & slopes.isfinite()
     along = torch.where(rows_of(usable, normal), normal / rows_of(slopes, normal), 0.0)
-    # As long as the present offset: if that is beyond the boundary, the crossing is nearer.
-    there = Front(front.pairs, (along * rows_of(lengths, along)).to(front.offsets.dtype))
-    places = (usable & (walk.judge(there)[0] > 0)).nonzero().squeeze(1)
-    if len(places) == 0:
-        return front
-    shorter = _to_the_crossing(walk, there.at(places), _GAIN)
-    nearer = lengths_of(shorter.offsets) < lengths[places]
-    offsets = front.offsets.clone()
-    offsets[places[nearer]] = shorter.offsets[nearer]
-    return Front(front.pairs, offsets)
+    return (along * rows_of(lengths, along)).to(front.offsets.dtype)
+
+
+def _nearer(walk: Walk, front: Front, offsets: Float[Tensor, "m *shape"]) -> Front:
+    """Look along other offsets as well; where the crossing there is nearer, keep it."""
+    there = front.moved_to(offsets)
+    # What is not beyond the boundary at the present length has no nearer crossing to find.
+    places = (walk.judge(there)[0] > 0).nonzero().squeeze(1)
+    kept = front.offsets.clone()
+    if len(places):
+        crossed = _to_the_crossing(walk, there.at(places)).offsets
+        shorter = lengths_of(crossed) < lengths_of(kept[places])
+        kept[places[shorter]] = crossed[shorter]
+    return front.moved_to(kept)

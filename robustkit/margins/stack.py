@@ -30,6 +30,7 @@ class Stack:
             self.places.append(place if stacked else -1)
             place += stacked
         self.bases: tuple[Tensor, Tensor, Tensor] | None = None
+        self.parts: tuple[Tensor, list[tuple[int, Tensor]]] | None = None
 
     def project(
         self, vectors: Float[Tensor, "n *shape"], which: Int[Tensor, " n"]
@@ -48,13 +49,19 @@ class Stack:
                 stacked = (self._stacked(vectors)[2][which] >= 0).nonzero().squeeze(1)
                 if len(stacked):
                     inside[stacked] = self._onto_blocks(vectors[stacked], which[stacked])
-            for position, one in enumerate(self.subspaces):
+            for position, rows in self._parts(which):
                 if self.places[position] < 0:
-                    rows = (which == position).nonzero().squeeze(1)
-                    if len(rows):
-                        inside[rows] = onto(one, vectors[rows])
+                    inside[rows] = onto(self.subspaces[position], vectors[rows])
         floor = 64 * torch.finfo(vectors.dtype).eps * lengths_of(vectors)
         return torch.where(rows_of(lengths_of(inside) > floor, inside), inside, 0.0)
+
+    def _parts(self, which: Tensor) -> list[tuple[int, Tensor]]:
+        # Asked for once a rival with the same rows: the host waits for the device at the first.
+        if self.parts is None or self.parts[0] is not which:
+            counts = which.bincount(minlength=len(self.subspaces)).tolist()
+            rows = which.argsort(stable=True).split(counts)
+            self.parts = which, [(p, r) for p, r in enumerate(rows) if len(r)]
+        return self.parts[1]
 
     def _onto_blocks(self, vectors: Tensor, which: Tensor) -> Tensor:
         down, across, places = self._stacked(vectors)

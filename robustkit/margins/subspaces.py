@@ -79,7 +79,9 @@ class Block:
     _bases: _Kept = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        _, rows, columns = check_shape(self.shape)
+        shape = check_shape(self.shape)
+        object.__setattr__(self, "shape", shape)
+        _, rows, columns = shape
         inside = 0 <= self.top < self.top + self.height <= rows
         if not (inside and 0 <= self.left < self.left + self.width <= columns):
             raise InputError(
@@ -117,7 +119,7 @@ class Block:
         return down @ images @ across.mT
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Fourier:
     """The images whose two-dimensional Fourier transform vanishes outside a mask.
 
@@ -165,7 +167,7 @@ class Fourier:
         return norms.to(images.dtype)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Span:
     """The span of the rows of an explicit orthonormal basis `(dim, *shape)`.
 

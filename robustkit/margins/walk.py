@@ -21,21 +21,32 @@ _DOUBLINGS = 10
 
 @dataclass(frozen=True, eq=False)
 class Front:
-    """Pairs that are on their way: their numbers and how far they are from their clean images."""
+    """Pairs on their way: their numbers, how far from their clean images, their first slopes."""
 
     pairs: Int[Tensor, " m"]
     offsets: Float[Tensor, "m *shape"]
+    slopes: Float[Tensor, "m rivals"]
 
     def __len__(self) -> int:
         return len(self.pairs)
 
     def at(self, places: Tensor) -> "Front":
         """Return some of the pairs."""
-        return Front(self.pairs[places], self.offsets[places])
+        return Front(self.pairs[places], self.offsets[places], self.slopes[places])
+
+    def moved_to(self, offsets: Float[Tensor, "m *shape"]) -> "Front":
+        """Return the same pairs elsewhere."""
+        return Front(self.pairs, offsets, self.slopes)
 
     def and_also(self, other: "Front") -> "Front":
         """Return the pairs of both."""
-        return Front(torch.cat([self.pairs, other.pairs]), torch.cat([self.offsets, other.offsets]))
+        if len(self) == 0 or len(other) == 0:
+            return self if len(other) == 0 else other
+        return Front(
+            torch.cat([self.pairs, other.pairs]),
+            torch.cat([self.offsets, other.offsets]),
+            torch.cat([self.slopes, other.slopes]),
+        )
 
 
 class Walk:
@@ -70,7 +81,6 @@ class Walk:
         self.leads = torch.zeros(count, dtype=precise(images), device=images.device)
         self.rivals = self.labels.new_zeros(count, 0)
         self.iterations = self.labels.new_zeros(count * self.subspaces)
-        self.slopes = self.leads.new_zeros(count * self.subspaces, 0)
 
     def points(self, front: Front, shares: Tensor | None = None) -> Float[Tensor, "m *shape"]:
         """Return the current points of pairs, or those at shares of the way to them."""
@@ -109,10 +119,11 @@ class Walk:
         spread = (gradient[place] for gradient in gradients)
         slopes: list[Tensor] = []
         offsets = torch.zeros_like(self.images[pairs // self.subspaces])
+        nowhere = Front(pairs, offsets, self.leads.new_zeros(len(pairs), 0))
         front, moved = self._advance(
-            Front(pairs, offsets), spread, scores[place], labels[place], rivals[place], slopes
+            nowhere, spread, scores[place], labels[place], rivals[place], slopes
         )
-        self.slopes[pairs] = torch.stack(slopes, dim=1)
+        front = Front(pairs, front.offsets, torch.stack(slopes, dim=1))
         self.iterations[pairs] += moved & usable
         wrong = fooled[place]
         return front.at(moved & usable), pairs[wrong], scores.argmax(dim=1)[place][wrong]
@@ -120,15 +131,15 @@ class Walk:
     def step(self, front: Front) -> tuple[Front, Front, Front]:
         """Advance those that are not over the boundary yet.
 
-        Returns them, those that are over it, and those that have no step left. Who has none that
-        leads anywhere is in none of the three.
+        Returns them, those that are over it, and those that have no step left, or none that leads
+        anywhere. Who is as far as the longest margin of interest is in none of the three.
         """
         image = front.pairs // self.subspaces
         spent = self.iterations[front.pairs] >= self.steps
         if self.legacy:
             over = self._over_as_published(front)
-            nobody = front.at(front.pairs[:0])
-            arrived, lost, front = front.at(over), nobody, front.at(~over & ~spent)
+            halved = lost = front.at(front.pairs[:0])
+            arrived, front = front.at(over), front.at(~over & ~spent)
             if len(front) == 0:
                 return front, arrived, lost
             image = front.pairs // self.subspaces
@@ -142,54 +153,62 @@ class Walk:
             far = lengths_of(front.offsets) >= self.longest * (1 - self.grain)
             going = waiting & ~spent & ~far
             arrived, lost = front.at(over), front.at(waiting & spent & ~far)
+            halved = self._halved(front.at((ahead == -torch.inf) & ~spent))
             staying = going.nonzero().squeeze(1)
             if wasteful(len(front), len(staying), backward_calls=_FEW):
                 front, going = front.at(staying), going[staying]
                 if len(front) == 0:
-                    return front, arrived, lost
+                    return halved, arrived, lost
                 image = front.pairs // self.subspaces
                 del inputs, logits
                 inputs, logits = self.classifier.graph(self.points(front), image)
         labels, scores = self.labels[image], logits.detach()
-        rivals = self._nearest(front.pairs, scores, labels)
+        rivals = self._nearest(front, scores, labels)
         gradients = rival_gradients(self.classifier, inputs, logits, image, labels, rivals)
         front, moved = self._advance(front, gradients, scores, labels, rivals, [])
         self.iterations[front.pairs] += moved & going
-        return front.at(moved & going), arrived, lost
+        if not self.legacy:
+            lost = lost.and_also(front.at(going & ~moved))
+        return front.at(moved & going).and_also(halved), arrived, lost
 
     def outwards(self, front: Front) -> Front:
-        """Follow the directions of pairs outwards, doubling, and return who gets over that way."""
+        """Follow directions outwards, both ways, doubling; return who gets over the boundary."""
         found = front.at(front.pairs[:0])
         for _ in range(_DOUBLINGS):
+            if len(front) == 0:
+                break
             # The last try of a pair is at the longest margin of interest itself.
             room = self.longest / lengths_of(front.offsets)
             shares = room.clamp(max=2.0).to(front.offsets.dtype)
-            front = Front(front.pairs, front.offsets * rows_of(shares, front.offsets))
-            over = self.judge(front)[0] > 0
-            found = found.and_also(front.at(over))
-            front = front.at(~over & (room > 2))
-            if len(front) == 0:
-                break
+            front = front.moved_to(front.offsets * rows_of(shares, front.offsets))
+            back = front.moved_to(-front.offsets)
+            ahead, behind = self.judge(front)[0] > 0, self.judge(back)[0] > 0
+            found = found.and_also(front.at(ahead)).and_also(back.at(behind & ~ahead))
+            front = front.at(~ahead & ~behind & (room > 2))
         return found
+
+    def _halved(self, front: Front) -> Front:
+        """Bring pairs half way back from where the network has no finite output."""
+        self.iterations[front.pairs] += 1
+        return front.moved_to(front.offsets / 2)
 
     def _rank(self, image: Tensor, scores: Tensor) -> None:
         if self.rivals.shape[1] == 0:
             classes = scores.shape[1]
             kept = classes if self.candidates is None else min(self.candidates, classes)
             self.rivals = self.labels.new_zeros(len(self.labels), kept - 1)
-            self.slopes = self.slopes.new_zeros(len(self.slopes), kept - 1)
         if self.classifier.labels is None:
             self.labels[image] = scores.argmax(dim=1).where(scores.isfinite().all(dim=1), -1)
         own = self.labels[image].clamp(min=0)[:, None]
         others = scores.scatter(1, own, -torch.inf)
         self.rivals[image] = others.topk(self.rivals.shape[1], dim=1).indices
 
-    def _nearest(self, pairs: Tensor, scores: Tensor, labels: Tensor) -> Int[Tensor, "m few"]:
-        rivals = self.rivals[pairs // self.subspaces]
+    def _nearest(self, front: Front, scores: Tensor, labels: Tensor) -> Int[Tensor, "m few"]:
+        rivals = self.rivals[front.pairs // self.subspaces]
         if self.legacy or rivals.shape[1] <= _FEW:
             return rivals
         gaps = scores.gather(1, labels[:, None]) - scores.gather(1, rivals)
-        away = gaps / self.slopes[pairs]
+        away = gaps / front.slopes
         nearest = away.nan_to_num(nan=torch.inf).topk(_FEW, dim=1, largest=False).indices
         return rivals.gather(1, nearest)
 
@@ -227,7 +246,7 @@ class Walk:
             # At the longest margin of interest the pair is judged once more, and then given up.
             share = self.longest / lengths_of(offsets)
             offsets = offsets * rows_of(share.clamp(max=1.0), offsets)
-        return Front(front.pairs, offsets), movable
+        return front.moved_to(offsets), movable
 
     def _over_as_published(self, front: Front) -> Tensor:
         image = front.pairs // self.subspaces

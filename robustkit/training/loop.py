@@ -84,7 +84,8 @@ def train(
     the same when its name (its `repr`, for a module) is; it must keep no state between batches.
 
     `on_epoch` is called with the model, in eval mode, and the number of epochs done, before the
-    first epoch and after each: to measure as it trains. It must leave the model as it is.
+    first epoch and after each: to measure as it trains. It must leave the model as it is. A
+    training that a checkpoint continues calls it for the epochs that are left.
 
     Raises `InputError` for impossible settings, data that the model cannot take, a model without
     trainable parameters, or a checkpoint of another configuration; `DataError` for a checkpoint

@@ -13,7 +13,7 @@ _RADII = {"cifar10": 1.0, "mnist": 2.0}
 def hold_me_tight(
     dataset: str = "cifar10",
     *,
-    adversarial: bool = False,
+    adversarial: bool | Adversarial = False,
     projection: Projection | None = None,
     **changes: Any,
 ) -> dict[str, Any]:
@@ -26,7 +26,8 @@ def hold_me_tight(
 
     - `dataset`: "mnist" or "cifar10"; they differ in the radius of the attack alone.
     - `adversarial`: train on l2 PGD examples of radius 2 (MNIST) or 1 (CIFAR-10), for images in
-      [0, 1]. The 7 steps are recalled and not verified; their length is the default of `pgd`.
+      [0, 1]. The 7 steps are recalled and not verified; their length is the default of `pgd`. Or an
+      attack of your own.
     - `projection`: keep the examples where it puts them instead of in ball and box, for data whose
       pixels are bounded in another basis; see `robustkit.margins.project_ball_box`.
     - `changes`: other arguments of `train`, which replace those of the recipe.
@@ -42,7 +43,7 @@ def hold_me_tight(
     for name in changes:
         if name not in known:
             raise unknown("argument", name, known)
-    if projection is not None and not adversarial:
+    if projection is not None and adversarial is not True:
         raise InputError("a projection needs examples to project; pass adversarial=True.")
     attack = Adversarial(
         2,
@@ -61,6 +62,6 @@ def hold_me_tight(
         "peak_at": 0.4,
         "clip": 0.5,
         "augment": False,
-        "adversarial": attack if adversarial else None,
+        "adversarial": attack if adversarial is True else adversarial or None,
     }
     return recipe | changes

@@ -2,17 +2,15 @@
 
 import math
 
-import numpy as np
 import pytest
 import torch
-from margin_toys import Affine, Function, Sphere, affine, dense, draws, images, predicted
+from margin_toys import Affine, Function, Sphere, affine, draws, images, predicted
 from sklearn.datasets import make_moons
 from torch import nn
 
 from robustkit.errors import InputError
 from robustkit.margins import (
     Block,
-    Span,
     Whole,
     diagonal_blocks,
     fourier_rings,
@@ -99,7 +97,8 @@ def test_single_precision():
     assert result.distances.dtype == result.perturbations.dtype == torch.float32
     assert (result.iterations == 1).all()
     expected, _ = model.margins(batch, parts)
-    torch.testing.assert_close(result.distances, expected, rtol=1e-4, atol=1e-5)
+    # Where hardly any of the normal lies in a subspace, the rounding of the logits shows.
+    torch.testing.assert_close(result.distances, expected, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -337,14 +336,9 @@ def test_the_null_curve_is_the_root_of_the_share_of_dimensions():
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_serves(dtype):
+def test_half_precision_is_refused_but_can_be_projected(dtype):
     model, batch = affine(3, dtype=dtype), images(6, dtype=dtype)
-    parts = [Block(SHAPE, 0, 0, 4, 4), Span(draws(1, *SHAPE) / draws(1, *SHAPE).norm())]
-    result = margins(model, batch, parts, perturbations=True)
-    assert (result.distances.dtype, result.perturbations.dtype) == (torch.float32, dtype)
-    exact, _ = affine(3).margins(batch.double(), parts)
-    found = result.success & result.distances.isfinite()
-    assert found[0].all()
-    ratio = np.asarray(result.distances[0].double() / exact[0])
-    assert np.median(np.abs(ratio - 1)) < 30 * torch.finfo(dtype).eps
-    assert dense(parts[0], batch).dtype == dtype
+    part = Block(SHAPE, 0, 0, 4, 4)
+    with pytest.raises(InputError, match=r"images\.float\(\)"):
+        margins(model, batch, [part])
+    assert part.project(batch).dtype == dtype

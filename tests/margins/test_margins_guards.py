@@ -69,8 +69,9 @@ def test_a_model_made_in_inference_mode_is_refused():
         margins(model, BATCH, PARTS)
 
 
-@pytest.mark.parametrize("refine", ["none", "bisect", "normal"])
-@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize(
+    ("refine", "legacy"), [("none", False), ("bisect", False), ("normal", False), ("bisect", True)]
+)
 def test_a_margin_just_within_the_longest_is_found_and_one_just_beyond_is_not(refine, legacy):
     model, batch = affine(5), images(1)
     (exact,), _ = model.margins(batch, PARTS[-1:])
@@ -110,21 +111,53 @@ def test_no_margin_is_longer_than_the_longest(options):
         assert result.backwards.sum() <= free.backwards.sum()
 
 
-@pytest.mark.parametrize("options", WAYS)
-def test_steps_run_out(options):
+def test_steps_run_out_as_published():
     model, batch = conv(), images(8)
     parts = [*diagonal_blocks(SHAPE, 2, 3), *random_subspaces(SHAPE, 3, 2)]
-    full = margins(model, batch, parts, **options)
+    full = margins(model, batch, parts, legacy=True)
     assert full.success.all()
-    short = margins(model, batch, parts, steps=1, perturbations=True, **options)
+    short = margins(model, batch, parts, steps=1, perturbations=True, legacy=True)
     assert torch.equal(short.success, full.iterations == 1)
     assert not short.success.all()
     assert (short.iterations == 1).all()
     assert (short.distances[~short.success] == math.inf).all()
     assert (short.perturbations[~short.success] == 0).all()
-    torch.testing.assert_close(
-        short.distances[short.success], full.distances[short.success], rtol=1e-8, atol=0
-    )
+    torch.testing.assert_close(short.distances[short.success], full.distances[short.success])
+
+
+def test_where_steps_run_out_the_direction_is_followed():
+    model, batch = conv(), images(8)
+    parts = [*diagonal_blocks(SHAPE, 2, 3), *random_subspaces(SHAPE, 3, 2)]
+    short = margins(model, batch, parts, steps=1, perturbations=True)
+    assert (short.iterations == 1).all()
+    assert short.success.all()
+    points = batch + short.perturbations.flatten(0, 1).reshape(len(parts), *batch.shape)
+    for row in points:
+        assert (model(row).argmax(1) != short.labels).all()
+    # One step is not the whole way: the followed directions are longer.
+    assert (short.distances >= margins(model, batch, parts, refine="normal").distances - 1e-9).all()
+
+
+@pytest.mark.parametrize("start", [0.1, 0.6])
+def test_a_plateau_and_a_wrong_sign_are_no_invariance(start):
+    def plateau(points):
+        x = points.flatten(1)[:, 0]
+        lead = -1 + 0.5 * x.relu() - 0.5 * (x - 1).relu() + 2 * (x - 3).relu()
+        return torch.stack([-lead, lead], dim=1)
+
+    found = margins(Function(plateau), torch.full((1, 3), start).double(), [Whole((3,))])
+    # The lead is zero at 3.25.
+    assert found.distances.item() == pytest.approx(3.25 - start, rel=1e-6)
+
+
+def test_an_overflow_is_stepped_back_from():
+    def steep(points):
+        x = points.flatten(1)[:, 0]
+        lead = -1 + 1e-6 * torch.exp(20 * x)
+        return torch.stack([-lead, lead], dim=1)
+
+    found = margins(Function(steep), torch.zeros(1, 3).double(), [Whole((3,))])
+    assert found.distances.item() == pytest.approx(math.log(1e6) / 20, rel=1e-6)
 
 
 def spoiled(network, batch, rows, value):
