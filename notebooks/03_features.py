@@ -212,7 +212,7 @@ SETTINGS = {
         "train_images": 8000,
         "small": {"network": "small_cnn", "epochs": 6, "learning_rate": 0.2, "batch_size": 128},
         "small_images": 10000,
-        "tuning": {"epochs": 3, "learning_rate": 0.05, "batch_size": 128},
+        "tuning": {"epochs": 2, "learning_rate": 0.05, "batch_size": 128},
         "digits": "mnist",
         "digits_training": {"epochs": 8},
         "digits_tuning": {"epochs": 1, "learning_rate": 0.02},
@@ -300,41 +300,38 @@ DIRECTIONS = {
     "3 random dimensions": random_subspaces((100,), 3, 3, seed=seed),
 }
 unseen = t1["test"].points.to(device)
-t1_table: dict[str, list] = {
-    "network": [],
-    "margin": [],
-    "directions": [],
-    "5%": [],
-    "median": [],
-    "95%": [],
-    "null": [],
+t1_found = {
+    (name, refine, direction): margins(model, unseen, subspaces, refine=refine, max_margin=1e3)
+    for name, model, refine in [
+        ("deep", deep, "none"),
+        ("deep", deep, "bisect"),
+        ("deep", deep, "normal"),
+        ("logistic", logistic, "bisect"),
+    ]
+    for direction, subspaces in DIRECTIONS.items()
 }
-for name, model, refine in [
-    ("deep", deep, "none"),
-    ("deep", deep, "bisect"),
-    ("deep", deep, "normal"),
-    ("logistic", logistic, "bisect"),
-]:
-    whole_margin = None
-    for direction, subspaces in DIRECTIONS.items():
-        found = margins(model, unseen, subspaces, refine=refine, max_margin=1e3)
-        spread = percentiles(found)
-        whole_margin = spread[1] if whole_margin is None else whole_margin
-        null = geometry.null_curve(whole_margin, [subspaces[0].dim], 100)[0]
-        row = [name, {"none": "DeepFool"}.get(refine, refine), direction, *spread, null]
-        for column, value in zip(t1_table.values(), row, strict=True):
-            column.append(value)
-        if (name, refine, direction[:3]) == ("deep", "none", "the"):
-            record.scalar("t1_raw_u1", stats.median(found.distances[0].tolist()))
-        if (name, refine, direction[:3]) == ("deep", "bisect", "the"):
-            record.scalar("t1_u1", stats.median(found.distances[0].tolist()))
-        if (name, refine, direction[:3]) == ("deep", "bisect", "3 d"):
-            record.scalar("t1_orthogonal", stats.median(found.distances.flatten().tolist()))
-            record.scalar("t1_null", null)
-            over = (found.distances.flatten() / null).tolist()
-            record.scalar("t1_orthogonal_over_null", stats.median(over))
-        if (name, refine, direction[:3]) == ("logistic", "bisect", "the"):
-            record.scalar("t1_logistic_u1", stats.median(found.distances[0].tolist()))
+t1_rows = []
+for (name, refine, direction), found in t1_found.items():
+    whole = percentiles(t1_found[name, refine, "whole space"])[1]
+    null = geometry.null_curve(whole, [found.dims[0]], 100)[0]
+    t1_rows.append([name, refine, direction, *percentiles(found), null])
+t1_names = ["network", "refine", "directions", "5%", "median", "95%", "null"]
+t1_table = dict(zip(t1_names, map(list, zip(*t1_rows, strict=True)), strict=True))
+
+
+def typical(name: str, refine: str, direction: str, unit: float = 1.0) -> stats.Interval:
+    """The median margin with its interval, in some unit."""
+    return stats.median((t1_found[name, refine, direction].distances.flatten() / unit).tolist())
+
+
+aside = "3 dimensions of all but u1"
+t1_null = next(row[-1] for row in t1_rows if row[:3] == ["deep", "bisect", aside])
+record.scalar("t1_raw_u1", typical("deep", "none", "the feature, u1"))
+record.scalar("t1_u1", typical("deep", "bisect", "the feature, u1"))
+record.scalar("t1_logistic_u1", typical("logistic", "bisect", "the feature, u1"))
+record.scalar("t1_orthogonal", typical("deep", "bisect", aside))
+record.scalar("t1_orthogonal_over_null", typical("deep", "bisect", aside, t1_null))
+record.scalar("t1_null", t1_null)
 record.table("t1", t1_table)
 record.scalar("t1_epsilon", t1["test"].margins[0])
 
@@ -351,14 +348,14 @@ def shown(name: str, here: dict[str, list]) -> pandas.DataFrame:
 # %% tags=["nbval-ignore-output", "hide-input"] mystnb={"figure": {"name": "fig-t1", "caption": "Margins of networks trained on one linear feature, along several sets of directions: the median and the range from the 5th to the 95th percentile. For the deep network, open marks are DeepFool as it is and filled ones the crossing of the segment. Crosses show where a boundary without preferred directions would be. The dotted line is the margin of the best classifier."}, "image": {"alt": "Horizontal ranges, one a set of directions. Along the feature margins are close to the dotted line, in three dimensions orthogonal to it they are more than ten times larger."}}
 figure, axes = plt.subplots(figsize=(7.6, 3.6))
 frame = pandas.DataFrame(t1_table)
-kinds = [("deep", "DeepFool"), ("deep", "bisect"), ("logistic", "bisect")]
+kinds = [("deep", "none"), ("deep", "bisect"), ("logistic", "bisect")]
 labels_of = [
     "deep network, DeepFool as it is",
     "deep network, at the crossing",
     "logistic regression",
 ]
 for place, (kind, text) in enumerate(zip(kinds, labels_of, strict=True)):
-    part = frame[(frame["network"] == kind[0]) & (frame["margin"] == kind[1])]
+    part = frame[(frame["network"] == kind[0]) & (frame["refine"] == kind[1])]
     heights = np.arange(len(part))[::-1] + 0.24 * (1 - place)
     colour = plots.COLOURS[(0, 0, 1)[place]]
     axes.hlines(heights, part["5%"], part["95%"], color=colour, linewidth=(1, 2.4, 2.4)[place])
