@@ -105,6 +105,14 @@ def wasteful(total: int, staying: int, *, backward_calls: int) -> bool:
     return (total - staying) * backward_calls > staying
 
 
+def top_rivals(
+    scores: Float[Tensor, "m classes"], labels: Int[Tensor, " m"], count: int
+) -> Int[Tensor, "m count"]:
+    """Return the classes with the `count` largest scores beside the label, largest first."""
+    others = scores.scatter(1, labels[:, None], -torch.inf)
+    return others.topk(count, dim=1).indices
+
+
 def rival_gradients(
     classifier: Classifier,
     inputs: Float[Tensor, "m *shape"],

@@ -9,7 +9,14 @@ from torch import Tensor
 from robustkit.attacks.arguments import Norm, Number
 from robustkit.attacks.boundary import boxed_move, free_move
 from robustkit.attacks.box import Box
-from robustkit.attacks.classifier import Classifier, lead, rival_gradients, rounding, wasteful
+from robustkit.attacks.classifier import (
+    Classifier,
+    lead,
+    rival_gradients,
+    rounding,
+    top_rivals,
+    wasteful,
+)
 from robustkit.attacks.shapes import chunks, lengths_of, precise, rows_of
 from robustkit.errors import InputError
 
@@ -110,9 +117,8 @@ class Search:
             self.rivals = self.labels.new_zeros(len(self.labels), kept - 1)
         if self.classifier.labels is None:
             self.labels[rows] = logits.argmax(dim=1).where(logits.isfinite().all(dim=1), -1)
-        own = self.labels[rows].clamp(min=0)[:, None]
-        others = logits.scatter(1, own, -torch.inf)
-        self.rivals[rows] = others.topk(self.rivals.shape[1], dim=1).indices
+        labels = self.labels[rows].clamp(min=0)
+        self.rivals[rows] = top_rivals(logits, labels, self.rivals.shape[1])
 
     def _moved(
         self, inputs: Tensor, logits: Tensor, rows: Tensor, labels: Tensor

@@ -9,7 +9,14 @@ from torch import Tensor
 
 from robustkit.attacks.arguments import Number
 from robustkit.attacks.boundary import free_move
-from robustkit.attacks.classifier import Classifier, lead, rival_gradients, rounding, wasteful
+from robustkit.attacks.classifier import (
+    Classifier,
+    lead,
+    rival_gradients,
+    rounding,
+    top_rivals,
+    wasteful,
+)
 from robustkit.attacks.shapes import lengths_of, precise, rows_of
 from robustkit.margins.stack import Stack
 
@@ -199,9 +206,8 @@ class Walk:
             self.rivals = self.labels.new_zeros(len(self.labels), kept - 1)
         if self.classifier.labels is None:
             self.labels[image] = scores.argmax(dim=1).where(scores.isfinite().all(dim=1), -1)
-        own = self.labels[image].clamp(min=0)[:, None]
-        others = scores.scatter(1, own, -torch.inf)
-        self.rivals[image] = others.topk(self.rivals.shape[1], dim=1).indices
+        labels = self.labels[image].clamp(min=0)
+        self.rivals[image] = top_rivals(scores, labels, self.rivals.shape[1])
 
     def _nearest(self, front: Front, scores: Tensor, labels: Tensor) -> Int[Tensor, "m few"]:
         rivals = self.rivals[front.pairs // self.subspaces]

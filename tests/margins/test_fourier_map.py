@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
+from margin_toys import Function
 
 from robustkit import rng
 from robustkit.errors import InputError
@@ -20,19 +20,6 @@ from robustkit.margins.fourier_map import (
 from robustkit.stats import wilson
 
 SIZES = [(1, 1), (2, 2), (5, 5), (4, 6), (6, 5), (7, 4), (1, 8)]
-
-
-class Function(nn.Module):
-    """Any function as a model in eval mode, which remembers the sizes of its batches."""
-
-    def __init__(self, function):
-        super().__init__()
-        self.function, self.sizes = function, []
-        self.eval()
-
-    def forward(self, images):
-        self.sizes.append(len(images))
-        return self.function(images)
 
 
 def linear(shape=(2, 5, 6), classes=3, seed=0, dtype=torch.float64):
@@ -214,9 +201,9 @@ def test_each_pair_is_measured_once_in_batches_of_at_most_a_chunk():
     model, images = linear(), batch(4)
     fourier_error_map(model, images, torch.tensor([0, 1, 2, 0]), chunk=7)
     # One image first, to check the labels; 5 x 6 frequencies are 16 pairs.
-    assert model.sizes[0] == 1
-    assert sum(model.sizes[1:]) == 16 * 4
-    assert max(model.sizes) == 7
+    assert model.calls[0] == 1
+    assert sum(model.calls[1:]) == 16 * 4
+    assert max(model.calls) == 7
 
 
 def test_outputs_that_are_not_finite_are_errors():
