@@ -18,7 +18,7 @@ class Dataset:
     """Labelled images of one split.
 
     `images` are uint8 (N, C, H, W) in 0 to 255, or floating point of any finite range and any shape
-    (N, *shape), vectors (N, D) too; `labels` are int64 (N,) that index `classes`; both are on the
+    `(N, *shape)`, vectors (N, D) too; `labels` are int64 (N,) that index `classes`; both are on the
     same device. `as_float(dataset.images)` gives what a model takes.
     """
 

@@ -57,7 +57,7 @@ def block_grid(shape: Sequence[int], size: int = 8, step: int | None = None) -> 
 def fourier_rings(shape: Sequence[int], count: int = 8) -> list[Fourier]:
     """Return `count` rings of Fourier frequencies, from low to high, that tile the spectrum.
 
-    Rings are equally wide in max(|u|, |v|), the larger of the two frequencies in cycles a pixel;
+    Rings are equally wide in `max(|u|, |v|)`, the larger of the two frequencies in cycles a pixel;
     each is named by its middle. `shape` is (C, H, W). Raises `InputError` for a ring that would
     hold no frequency.
     """
