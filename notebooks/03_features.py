@@ -1086,7 +1086,7 @@ shown("two_features", second).round(2)
 # {value}`smoke.t2_below_u1|interval`. With a radius above it, the small feature can no longer be
 # trusted, and the network turns to the other one: {value}`smoke.t2_above_u2|interval` along $u_2$,
 # where the best is $\rho / 2 = 5$, and {value}`smoke.t2_above_u1|interval` along $u_1$, to which it has
-# become nearly invariant. The first row of $\epsilon = 0.3$ has the switch at the smaller radius. That is
+# become nearly invariant. With $\epsilon = 0.3$ the switch comes at the smaller radius already. That is
 # the mechanism: adversarial training does not push the boundary back evenly, it *takes features away*.
 #
 # These margins come from a scan of the line, which is exact. DeepFool, at the crossing, gives
@@ -1116,7 +1116,7 @@ shown("moves", moves).round(3)
 
 # %% [markdown]
 # One sample in a hundred changes little: {value}`smoke.moved_few_u1|interval` along $u_1$. When a fifth
-# of them cross, by a move far smaller than the noise of the data, a boundary appears along $u_2$ at
+# of them cross, by $2 \epsilon$ where the slabs are $10 \epsilon$ apart, a boundary appears along $u_2$ at
 # {value}`smoke.moved_many_u2|interval`, where there was none (laptop:
 # {value}`laptop.moved_many_u2|interval`). A change of the data along one direction has changed the
 # network along an orthogonal one.
@@ -1499,8 +1499,8 @@ plt.show()
 # **How to read it.** {numref}`fig-transfer`: any source beats none. An adversarial source gains
 # {value}`smoke.transfer_gain|interval` of accuracy over a standard one when both are fine-tuned plainly
 # (from MNIST to the other digits, laptop: {value}`laptop.transfer_gain|interval`). For digits the
-# published advantage of an adversarial source does not show in intervals of this width: digits of
-# digits are a near transfer, and the published one, between kinds of containers, was a far one.
+# published advantage of an adversarial source does not show: from digits to other digits is a near
+# transfer, and the published one, between kinds of containers, was a far one.
 #
 # ## Photographs
 #
