@@ -390,7 +390,7 @@ shown("t1", t1_table).round(2)
 # %% [markdown]
 # **How to read it.** {numref}`fig-t1`: along the feature the median margin is
 # {value}`smoke.t1_u1|interval`, close to the {value}`smoke.t1_epsilon` of the best classifier
-# (laptop record, with more data: {value}`laptop.t1_u1|interval`); DeepFool without the search for the
+# (laptop record, with more data: *not run yet*); DeepFool without the search for the
 # crossing would say {value}`smoke.t1_raw_u1|interval`. In three dimensions orthogonal to the
 # feature it is {value}`smoke.t1_orthogonal|interval`. That sounds like invariance, but a random
 # three-dimensional subspace has to be {value}`smoke.t1_null` away by its dimension alone. The honest
@@ -594,16 +594,16 @@ plt.show()
 # boundary in the lowest block, {value}`smoke.standard_low|interval`, and at the highest block it is
 # {value}`smoke.standard_high_over_low|interval` times as far. Right, and this is not what we
 # expected: on CIFAR-10 the published ResNet-20 has the *smallest* margins at high frequencies,
-# {value}`laptop.standard_high|interval` against {value}`laptop.standard_low|interval` at low ones; for
-# ResNet-56 the ratio of high to low is {value}`laptop.deeper_high_over_low|interval`. These networks were
+# *not run yet* against *not run yet* at low ones; for
+# ResNet-56 the ratio of high to low is *not run yet*. These networks were
 # trained with crops and mirror images, the paper's without any augmentation, and other architectures,
 # so that this is no contradiction, but it is a warning: that networks on natural images are invariant
 # to high frequencies is not a law. The adversarially tuned one is the other way around,
-# {value}`laptop.robust_high_over_low|interval`.
+# *not run yet*.
 #
 # Two controls. Random subspaces of the same dimension give {value}`smoke.control|interval`, where the null
-# curve predicts {value}`smoke.control_null` (laptop: {value}`laptop.control|interval` and
-# {value}`laptop.control_null`): the curve is what no preference looks like. And
+# curve predicts {value}`smoke.control_null` (laptop: *not run yet* and
+# *not run yet*): the curve is what no preference looks like. And
 # {value}`smoke.standard_accuracy|interval` of the test images are right, so that some margins are those of
 # wrong answers: the label that counts is the predicted one, as published.
 #
@@ -638,7 +638,7 @@ print(
 # Published margins are {value}`smoke.published_over_turned|interval` times as long as ours in the
 # median, and the crossing of DeepFool's last segment is still
 # {value}`smoke.crossing_over_turned|interval` times as far; on ResNet-20 (laptop record) it is
-# {value}`laptop.published_over_turned|interval` and {value}`laptop.crossing_over_turned|interval`. So
+# *not run yet* and *not run yet*. So
 # much for two per cent of overshoot: how good an upper bound DeepFool gives depends on the network. And
 # it does not always arrive. Within its hundred steps the published algorithm finds a boundary for
 # {value}`smoke.published_found|interval` of the pairs here; following the direction outwards where the
@@ -751,7 +751,7 @@ plt.show()
 # **How to read it.** {numref}`fig-mirror`: the curve turns around. Correlating the logarithm of the
 # medians with that of the reversed medians on flipped digits gives {value}`smoke.mirror`, and after
 # adversarial training {value}`smoke.mirror_robust`; on MNIST (laptop record)
-# {value}`laptop.mirror` and {value}`laptop.mirror_robust`. The network is as happy with the
+# *not run yet* and *not run yet*. The network is as happy with the
 # highest frequencies as with the lowest, if that is where the classes differ: it recognises
 # {value}`smoke.digits_accuracy|interval` of the digits and
 # {value}`smoke.digits_flipped_accuracy|interval` of the flipped ones. Nor is the mirror perfect: the
@@ -876,9 +876,9 @@ crossed.pivot_table(
 # %% [markdown]
 # Trained on it, a network reads the high frequencies well enough,
 # {value}`smoke.on_low_frequencies_removed_to_low_frequencies_removed|interval` (small network on CIFAR-10,
-# laptop: {value}`laptop.on_low_frequencies_removed_to_low_frequencies_removed|interval`). The network that was
+# laptop: *not run yet*). The network that was
 # trained on all of them gets {value}`smoke.on_all_frequencies_to_low_frequencies_removed|interval` right
-# there (laptop: {value}`laptop.on_all_frequencies_to_low_frequencies_removed|interval`): the information is
+# there (laptop: *not run yet*): the information is
 # there, and it goes unused where there is an easier one. Nor is any row of the table good at a column
 # that it was not trained on.
 #
@@ -931,18 +931,18 @@ shown("elastic", elastic).round({"median": 3, "times standard": 2, "found": 2})
 # **How to read it.** {numref}`fig-elastic`, left: at low frequencies the two networks agree; beyond the
 # cut the one without features lets go. In the block that is high in both directions its margin is
 # {value}`smoke.low_pass_high_in_both|interval` times that of standard training (small network on
-# CIFAR-10, laptop: {value}`laptop.low_pass_high_in_both|interval`). The one-axis filter of the published
+# CIFAR-10, laptop: *not run yet*). The one-axis filter of the published
 # code does nearly the same there, {value}`smoke.one_axis_high_in_both|interval`, but where only the
 # *horizontal* frequency is high it leaves the margin at
 # {value}`smoke.one_axis_high_horizontally|interval` times the standard one, where the filter along both
 # axes gives {value}`smoke.low_pass_high_horizontally|interval` (laptop:
-# {value}`laptop.one_axis_high_horizontally|interval` and
-# {value}`laptop.low_pass_high_horizontally|interval`). On the diagonal, which is all that the paper's
+# *not run yet* and
+# *not run yet*). On the diagonal, which is all that the paper's
 # figure shows, the two can hardly be told apart.
 #
 # Right: a network that *had* a boundary there is slower to forget it. After the last frame its margin
 # is {value}`smoke.forgetting|interval` times what it was (ResNet-20, laptop:
-# {value}`laptop.forgetting|interval`). Without the feature nothing holds the boundary, but nothing
+# *not run yet*). Without the feature nothing holds the boundary, but nothing
 # pushes it away either, save weight decay and chance.
 #
 # ## The mechanism of adversarial training, in one picture
@@ -1118,7 +1118,7 @@ shown("moves", moves).round(3)
 # One sample in a hundred changes little: {value}`smoke.moved_few_u1|interval` along $u_1$. When a fifth
 # of them cross, by $2 \epsilon$ where the slabs are $10 \epsilon$ apart, a boundary appears along $u_2$ at
 # {value}`smoke.moved_many_u2|interval`, where there was none (laptop:
-# {value}`laptop.moved_many_u2|interval`). A change of the data along one direction has changed the
+# *not run yet*). A change of the data along one direction has changed the
 # network along an orthogonal one.
 #
 # ## Adversarial training on images
@@ -1188,9 +1188,9 @@ plt.show()
 # %% [markdown]
 # **How to read it.** {numref}`fig-energy`: the perturbations of the trained network have
 # {value}`smoke.energy_low_over_high` times more energy in the lowest block than in the highest (laptop:
-# {value}`laptop.energy_low_over_high`), and yet it is at *high* frequencies that margins grow most, by
+# *not run yet*), and yet it is at *high* frequencies that margins grow most, by
 # {value}`smoke.growth_high|interval`, against {value}`smoke.growth_low|interval` at low ones (laptop:
-# {value}`laptop.growth_high|interval` and {value}`laptop.growth_low|interval`). As in the synthetic
+# *not run yet* and *not run yet*). As in the synthetic
 # world: what adversarial training moves most is not where it pushes. (The rank correlation of the two
 # curves is {value}`smoke.energy_growth_correlation`.)
 #
@@ -1268,7 +1268,7 @@ plt.show()
 # %% [markdown]
 # **How to read it.** {numref}`fig-maps`: the two agree in part. Over the tiles of the grid the rank
 # correlation of small margins with high error rates is {value}`smoke.maps_agree` (ResNet-20, laptop:
-# {value}`laptop.maps_agree`). Where they differ, a random wave misses what a chosen one hits: a tile
+# *not run yet*). Where they differ, a random wave misses what a chosen one hits: a tile
 # of the left map holds a whole subspace, of which the worst direction counts, a pixel of the right
 # map a single wave with random signs.
 #
@@ -1339,8 +1339,8 @@ plt.show()
 # and moves away from the blocks that hold no feature within the first epochs. Right: along random
 # directions of a block the boundary hardly bends within one margin,
 # {value}`smoke.curvature_low|interval` at low and {value}`smoke.curvature_high|interval` at high
-# frequencies (laptop: {value}`laptop.curvature_low|interval` and
-# {value}`laptop.curvature_high|interval`). Flat along random directions does not mean flat along all:
+# frequencies (laptop: *not run yet* and
+# *not run yet*). Flat along random directions does not mean flat along all:
 # DeepFool would be exact on a plane, and above it was not.
 #
 # ## What the invariance is good for: a source of robust features
@@ -1472,7 +1472,7 @@ record.scalar(
     "transfer_gain", stats.paired_bootstrap(transfer["AT → FT"], transfer["ST → FT"], seed=seed)
 )
 
-# %% tags=["nbval-ignore-output", "hide-input"] mystnb={"figure": {"name": "fig-transfer", "caption": "Accuracy on the target after the six strategies: S standard and A adversarial training, T on the target from scratch, left of the arrow on the source, FT and AFT standard and adversarial fine-tuning on few images a class. Every point is a draw of these images, the bar their mean."}, "image": {"alt": "Six columns of points. The first two, trained on the target alone, are lower than the four that start from a source."}}
+# %% tags=["nbval-ignore-output", "hide-input"] mystnb={"figure": {"name": "fig-strategies", "caption": "Accuracy on the target after the six strategies: S standard and A adversarial training, T on the target from scratch, left of the arrow on the source, FT and AFT standard and adversarial fine-tuning on few images a class. Every point is a draw of these images, the bar their mean."}, "image": {"alt": "Six columns of points. The first two, trained on the target alone, are lower than the four that start from a source."}}
 figure, all_axes = plt.subplots(1, rows, figsize=(5.2 * rows, 3.4), squeeze=False)
 for axes, source in zip(all_axes[0], [record.as_dict(), laptop][:rows], strict=True):
     table = robustkit.records.frame(source, "transfer")
@@ -1496,9 +1496,9 @@ for axes, source in zip(all_axes[0], [record.as_dict(), laptop][:rows], strict=T
 plt.show()
 
 # %% [markdown]
-# **How to read it.** {numref}`fig-transfer`: any source beats none. An adversarial source gains
+# **How to read it.** {numref}`fig-strategies`: any source beats none. An adversarial source gains
 # {value}`smoke.transfer_gain|interval` of accuracy over a standard one when both are fine-tuned plainly
-# (from MNIST to the other digits, laptop: {value}`laptop.transfer_gain|interval`). For digits the
+# (from MNIST to the other digits, laptop: *not run yet*). For digits the
 # published advantage of an adversarial source does not show: from digits to other digits is a near
 # transfer, and the published one, between kinds of containers, was a far one.
 #
@@ -1552,9 +1552,9 @@ plt.show()
 
 # %% [markdown]
 # On photographs the published picture returns: margins of MobileNetV2 rise from
-# {value}`laptop.mobilenet_low|interval` to {value}`laptop.mobilenet_high|interval`, a factor of
-# {value}`laptop.mobilenet_high_over_low|interval`. In the whole space the boundary is
-# {value}`laptop.mobilenet_whole|interval` away.
+# *not run yet* to *not run yet*, a factor of
+# *not run yet*. In the whole space the boundary is
+# *not run yet* away.
 #
 # ## What was claimed, and what we measured
 
