@@ -156,7 +156,7 @@ record.table("null", {"dim": list(sizes), "kept": [share.mean().item() for share
 record.scalar("null_ratio", stats.bootstrap(kept[2].tolist(), seed=seed))
 print(
     "the law holds to a fifth from 16 dimensions on:",
-    max(abs(k.mean() - 1) for k in kept[2:]) < 0.2,
+    max(abs(k.mean().item() - 1) for k in kept[2:]) < 0.2,
 )
 
 # %% [markdown]
@@ -1530,25 +1530,23 @@ if SETTINGS["photographs"] and folder.is_dir():
             diagonal_blocks(tuple(large.shape[1:]), 16),
             candidates=5,
             refine="bisect",
-            chunk=64,
+            chunk=16,
         )
 elif SETTINGS["photographs"]:
     print(f"No photographs at {folder}: pass their folder as the parameter photographs.")
 
 # %% tags=["nbval-ignore-output", "hide-input"] mystnb={"figure": {"name": "fig-photographs", "caption": "Margins of MobileNetV2 on photographs, in blocks along the diagonal (laptop record). Dashed: without preferred directions."}, "image": {"alt": "A curve of median margin against frequency that rises towards high frequencies."}}
-figure, axes = plt.subplots(figsize=(6.5, 3.6))
-for source in (record.as_dict(), laptop):
-    shown_roles = (
-        []
-        if source is None
-        else [
-            r
-            for r in SETTINGS["photographs"] or {"mobilenet": ""}
-            if f"spectrum_{r}" in source["tables"]
-        ]
-    )
-    draw_committed(axes, {role: role for role in shown_roles}, source)
-plt.show()
+drawn = [
+    (source, role)
+    for source in (record.as_dict(), laptop or {"tables": {}})
+    for role in (SETTINGS["photographs"] or {"mobilenet": ""})
+    if f"spectrum_{role}" in source["tables"]
+]
+if drawn:
+    figure, axes = plt.subplots(figsize=(6.5, 3.6))
+    for source, role in drawn:
+        draw_committed(axes, {role: role}, source)
+    plt.show()
 
 # %% [markdown]
 # On photographs the published picture returns: margins of MobileNetV2 rise from
