@@ -592,14 +592,9 @@ plt.show()
 # %% [markdown]
 # **How to read it.** {numref}`fig-spectrum`, left: the small network of this run is closest to the
 # boundary in the lowest block, {value}`smoke.standard_low|interval`, and at the highest block it is
-# {value}`smoke.standard_high_over_low|interval` times as far. Right, and this is not what we
-# expected: on CIFAR-10 the published ResNet-20 has the *smallest* margins at high frequencies,
-# *not run yet* against *not run yet* at low ones; for
-# ResNet-56 the ratio of high to low is *not run yet*. These networks were
-# trained with crops and mirror images, the paper's without any augmentation, and other architectures,
-# so that this is no contradiction, but it is a warning: that networks on natural images are invariant
-# to high frequencies is not a law. The adversarially tuned one is the other way around,
-# *not run yet*.
+# {value}`smoke.standard_high_over_low|interval` times as far. The published networks on CIFAR-10, on
+# the right, are those of the laptop profile, which has not been run yet; nothing is said about them
+# until it has.
 #
 # Two controls. Random subspaces of the same dimension give {value}`smoke.control|interval`, where the null
 # curve predicts {value}`smoke.control_null` (laptop: *not run yet* and
@@ -1549,10 +1544,7 @@ if drawn:
     plt.show()
 
 # %% [markdown]
-# On photographs the published picture returns: margins of MobileNetV2 rise from
-# *not run yet* to *not run yet*, a factor of
-# *not run yet*. In the whole space the boundary is
-# *not run yet* away.
+# The laptop profile has not been run yet.
 #
 # ## What was claimed, and what we measured
 
