@@ -516,17 +516,13 @@ for unit in ("pixels", "components"):
 print("SparseFool fools every image:", bool(everything.success.all()))
 
 
-def shown(name: str, here: dict[str, list]) -> pandas.DataFrame:
+def shown(name: str) -> pandas.DataFrame:
     """A table of this run; above it that of the committed laptop record, in a smoke run."""
-    tables = {profile: pandas.DataFrame(here)}
-    if laptop is not None:
-        tables = {"laptop": robustkit.records.frame(laptop, name)} | tables
-    filled = {key: table for key, table in tables.items() if len(table)}
-    return pandas.concat(filled) if filled else pandas.DataFrame(here)
+    return robustkit.records.side_by_side(laptop, record.as_dict(), name)
 
 
 # %% tags=["nbval-ignore-output", "hide-input"]
-shown("comparison", comparison).round(
+shown("comparison").round(
     {"fooled": 3, "pixels %": 2, "pixels % (of fooled)": 2, "ms an image": 1, "passes": 0}
 )
 
@@ -689,7 +685,7 @@ if laptop is not None:
     draw_race(*tables, laptop["scalars"]["race_measured_pixels"]["count"])
 
 # %% tags=["nbval-ignore-output", "hide-input"]
-shown("standings", standings).drop(columns=["low", "high"]).round(2)
+shown("standings").drop(columns=["low", "high"]).round(2)
 
 # %% [markdown]
 # **How to read it.** {numref}`fig-then-and-now` is this run, {numref}`fig-then-and-now-laptop` CIFAR-10. As published, SparseFool leaves the impression of a
@@ -805,7 +801,7 @@ if reachable:
     plt.show()
 
 # %% tags=["nbval-ignore-output", "hide-input"]
-shown("delta", visible).round(3)
+shown("delta").round(3)
 
 # %% [markdown]
 # ## Do the pixels fool another network?
@@ -1206,7 +1202,7 @@ elif SETTINGS["photographs"]:
     print(f"No photographs at {folder}: pass their folder as the parameter photographs.")
 
 # %% tags=["nbval-ignore-output", "hide-input"]
-shown("photographs", large).round({"fooled": 3, "pixels %": 3, "s an image": 1})
+shown("photographs").round({"fooled": 3, "pixels %": 3, "s an image": 1})
 
 # %% [markdown]
 # The table is that of the laptop record, where this run has no photographs: MobileNetV2 with 8-bit

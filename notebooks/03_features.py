@@ -336,13 +336,9 @@ record.table("t1", t1_table)
 record.scalar("t1_epsilon", t1["test"].margins[0])
 
 
-def shown(name: str, here: dict[str, list]) -> pandas.DataFrame:
+def shown(name: str) -> pandas.DataFrame:
     """A table of this run; above it that of the committed laptop record, in a smoke run."""
-    tables = {profile: pandas.DataFrame(here)}
-    if laptop is not None:
-        tables = {"laptop": robustkit.records.frame(laptop, name)} | tables
-    filled = {key: table for key, table in tables.items() if len(table)}
-    return pandas.concat(filled) if filled else pandas.DataFrame(here)
+    return robustkit.records.side_by_side(laptop, record.as_dict(), name)
 
 
 # %% tags=["nbval-ignore-output", "hide-input"] mystnb={"figure": {"name": "fig-t1", "caption": "Margins of networks trained on one linear feature, along several sets of directions: the median and the range from the 5th to the 95th percentile. For the deep network, open marks are DeepFool as it is and filled ones the crossing of the segment. Crosses show where a boundary without preferred directions would be. The dotted line is the margin of the best classifier."}, "image": {"alt": "Horizontal ranges, one a set of directions. Along the feature margins are close to the dotted line, in three dimensions orthogonal to it they are more than ten times larger."}}
@@ -385,7 +381,7 @@ axes.legend(loc="upper center", bbox_to_anchor=(0.4, -0.18), ncols=2, fontsize="
 plt.show()
 
 # %% tags=["nbval-ignore-output", "hide-input"]
-shown("t1", t1_table).round(2)
+shown("t1").round(2)
 
 # %% [markdown]
 # **How to read it.** {numref}`fig-t1`: along the feature the median margin is
@@ -573,6 +569,7 @@ for position, (role, (inside, null)) in enumerate(spectra.items()):
         label=NAMES[role],
         position=position,
         null=null if role == "standard" else None,
+        cloud=16,
     )
 axes.set_xlabel("frequency of the block (cycles a pixel)")
 axes.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
@@ -657,17 +654,20 @@ def flipped(points: torch.Tensor) -> torch.Tensor:
 
 # %% tags=["hide-input"]
 DIGIT_MEAN, DIGIT_STD = 0.1307, 0.3081
+MNIST = SETTINGS["digits"] == "mnist"
+
+
+def enlarged(split: str) -> data.Dataset:
+    """The embedded handwritten digits at 28 x 28 pixels."""
+    found = data.load("digits", split, device=device)
+    large = nn.functional.interpolate(data.to_float(found.images), 28, mode="bilinear")
+    pixels = (255 * large).round().to(torch.uint8)
+    return data.Dataset("digits", split, pixels, found.labels, found.classes)
 
 
 def digits(split: str) -> data.Dataset:
     """Handwritten digits of 28 x 28 pixels: MNIST, or the embedded ones enlarged."""
-    found = data.load(SETTINGS["digits"], split, device=device)
-    if SETTINGS["digits"] == "mnist":
-        return found
-    large = nn.functional.interpolate(data.to_float(found.images), 28, mode="bilinear")
-    return data.Dataset(
-        found.name, split, (255 * large).round().to(torch.uint8), found.labels, found.classes
-    )
+    return data.load("mnist", split, device=device) if MNIST else enlarged(split)
 
 
 digit_train, digit_test = digits("train"), digits("test")
@@ -719,7 +719,7 @@ record.scalar("mirror", mirror("digits"), count=len(digit_blocks))
 # Medians of an executed copy of the authors' notebook that others published: a LeNet on MNIST.
 REFERENCE = [3.118, 2.993, 2.8, 2.803, 2.908, 3.244, 3.561, 4.15, 4.805, 5.529, 6.61]
 REFERENCE += [8.165, 9.809, 12.71, 15.4, 19.14, 24.43, 30.29, 36.63, 42.42, 46.62]
-if SETTINGS["digits"] == "mnist":
+if MNIST:
     as_published = margins(lenets["digits"], digit_batch, digit_blocks, legacy=True).medians()
     apart = np.array([m.estimate for m in as_published]) / REFERENCE
     record.table("reference", {"ours": [m.estimate for m in as_published], "theirs": REFERENCE})
@@ -858,7 +858,7 @@ for source, model in trained_on.items():
 record.table("cross", cross)
 
 # %% tags=["nbval-ignore-output", "hide-input"]
-crossed = shown("cross", cross)
+crossed = shown("cross")
 crossed["profile"] = crossed.index.get_level_values(0)
 crossed.pivot_table(
     index=["profile", "trained on"],
@@ -920,7 +920,7 @@ grid[0, 0].legend(fontsize="small")
 plt.show()
 
 # %% tags=["nbval-ignore-output", "hide-input"]
-shown("elastic", elastic).round({"median": 3, "times standard": 2, "found": 2})
+shown("elastic").round({"median": 3, "times standard": 2, "found": 2})
 
 # %% [markdown]
 # **How to read it.** {numref}`fig-elastic`, left: at low frequencies the two networks agree; beyond the
@@ -1043,16 +1043,19 @@ figure, row = plt.subplots(1, 3, figsize=(10.5, 3.6), sharey=True)
 for axes, radius in zip(row, RADII, strict=True):
     model, test, _, _ = worlds[1.0, radius]
     plane = test.basis[:, :2].to(device)
-    coordinates = (test.points @ test.basis[:, :2]).numpy()
+    # The points of a class and slab lie on one spot here: draw each spot once.
+    spots, rows = np.unique(
+        (test.points @ test.basis[:, :2]).numpy().round(3), axis=0, return_index=True
+    )
     plots.decision_regions(
         axes,
-        lambda spots, plane=plane, model=model: model(spots.to(device) @ plane.T).argmax(1),
+        lambda grid, plane=plane, model=model: model(grid.to(device) @ plane.T).argmax(1),
         (-14, 14, -34, 34),
         resolution=240,
     )
     axes.set_aspect("auto")
     for label in (0, 1):
-        part = coordinates[(test.labels == label).numpy()]
+        part = spots[test.labels.numpy()[rows] == label]
         colour = plots.COLOURS[label]
         axes.hlines(
             part[:, 1], part[:, 0] - radius, part[:, 0] + radius, color=colour, linewidth=1.5
@@ -1071,7 +1074,7 @@ row[0].set_ylabel("along the slabs $u_2$")
 plt.show()
 
 # %% tags=["nbval-ignore-output", "hide-input"]
-shown("two_features", second).round(2)
+shown("two_features").round(2)
 
 # %% [markdown]
 # **How to read it.** {numref}`fig-mechanism` and the table: standard training takes the small feature and
@@ -1107,7 +1110,7 @@ for share in MOVED:
 record.table("moves", moves)
 
 # %% tags=["nbval-ignore-output", "hide-input"]
-shown("moves", moves).round(3)
+shown("moves").round(3)
 
 # %% [markdown]
 # One sample in a hundred changes little: {value}`smoke.moved_few_u1|interval` along $u_1$. When a fifth
@@ -1370,20 +1373,8 @@ def part_of(whole_set: data.Dataset, rows: torch.Tensor, shift: int, classes: in
     )
 
 
-small_digits = {split: data.load("digits", split, device=device) for split in ("train", "test")}
-small_digits = {
-    split: data.Dataset(
-        "digits",
-        split,
-        (255 * nn.functional.interpolate(data.to_float(d.images), 28, mode="bilinear"))
-        .round()
-        .to(torch.uint8),
-        d.labels,
-        d.classes,
-    )
-    for split, d in small_digits.items()
-}
-if SETTINGS["digits"] == "mnist":
+small_digits = {split: enlarged(split) for split in ("train", "test")}
+if MNIST:
     # Source: MNIST; target: the digits that come with scikit-learn, from other writers.
     sources = {False: lenets["digits"], True: lenets["digits_robust"]}
     pool, exam, target_classes = small_digits["train"], small_digits["test"], 10

@@ -135,6 +135,23 @@ def frame(record: Mapping[str, Any], name: str) -> Any:
     return pandas.DataFrame(record["tables"][name])
 
 
+def side_by_side(first: Mapping[str, Any] | None, second: Mapping[str, Any], name: str) -> Any:
+    """Return a table of two records as one DataFrame, each row under the profile it was made at.
+
+    A record that is None or lacks the table, or has it empty, is left out; where both do, the
+    DataFrame is empty.
+    """
+    import pandas
+
+    frames = {
+        record["parameters"]["profile"]: frame(record, name)
+        for record in (first, second)
+        if record is not None and name in record["tables"]
+    }
+    filled = {profile: table for profile, table in frames.items() if len(table)}
+    return pandas.concat(filled) if filled else pandas.DataFrame()
+
+
 def read(path: Path) -> dict[str, Any]:
     """Read a record; raises `DataError` that names a file that is absent, truncated or foreign."""
     return decode(strict_json.read(path), str(path))

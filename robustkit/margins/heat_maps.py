@@ -166,8 +166,8 @@ def _mesh(
         # Cells overlap a little: between cells that only touch, the page shines through.
         edgecolors="face",
         linewidth=0.7,
-        # Thousands of cells as paths would make a page of many megabytes.
-        rasterized=cells.size > 4096,
+        # Each cell as a path of its own makes a page of megabytes.
+        rasterized=cells.size > 200,
     )
     for row, column in np.argwhere(np.isinf(cells)):
         corner, width, height = (across[column], up[row]), np.diff(across)[column], np.diff(up)[row]
@@ -179,6 +179,7 @@ def _mesh(
     bar = axes.figure.colorbar(mesh, cax=place)
     bar.set_label(said, fontsize="small")
     bar.outline.set_visible(False)
+    bar.solids.set_rasterized(True)
     if log:
         place.yaxis.set_major_locator(FixedLocator(round_steps(low, high)))
         place.yaxis.set_major_formatter(write_number)

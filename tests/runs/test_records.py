@@ -259,3 +259,18 @@ def test_committed_records_are_found_by_profile(checkout):
         records.committed("01_tiny", "smoke")
     with pytest.raises(UnknownNameError, match="Did you mean 'laptop'"):
         records.committed("01_tiny", "labtop")
+
+
+def test_tables_of_two_records_stand_side_by_side():
+    def made(profile, cells):
+        record = records.Record("01_tiny", {"profile": profile})
+        record.table("curve", {"radius": cells})
+        return record.as_dict()
+
+    laptop, smoke = made("laptop", [1.0, math.inf]), made("smoke", [3.0])
+    both = records.side_by_side(laptop, smoke, "curve")
+    assert both["radius"].tolist() == [1.0, math.inf, 3.0]
+    assert both.index.get_level_values(0).tolist() == ["laptop", "laptop", "smoke"]
+    assert records.side_by_side(None, smoke, "curve")["radius"].tolist() == [3.0]
+    assert records.side_by_side(made("laptop", []), smoke, "curve")["radius"].tolist() == [3.0]
+    assert records.side_by_side(laptop, smoke, "absent").empty
