@@ -179,7 +179,7 @@ def _mesh(
     bar = axes.figure.colorbar(mesh, cax=place)
     bar.set_label(said, fontsize="small")
     bar.outline.set_visible(False)
-    bar.solids.set_rasterized(True)
+    place.collections[-1].set_rasterized(True)
     if log:
         place.yaxis.set_major_locator(FixedLocator(round_steps(low, high)))
         place.yaxis.set_major_formatter(write_number)
