@@ -7,10 +7,13 @@ from torch import Tensor, nn
 from robustkit.errors import InputError
 
 
-def check_images(images: Shaped[Tensor, "..."], *, unit_range: bool = True) -> None:
+def check_images(
+    images: Shaped[Tensor, "..."], *, unit_range: bool = True, levels: bool = False
+) -> None:
     """Refuse anything but a non-empty, finite, floating batch `(N, ...)`, in [0, 1] if asked.
 
-    Raises `InputError`. The range is not asked of geometry, which may leave the image box.
+    Raises `InputError`. The range is not asked of geometry, which may leave the image box. With
+    `levels` a non-empty batch of 8-bit levels (uint8) will do as well.
     """
     if images.ndim < 2:
         raise InputError(
@@ -19,6 +22,8 @@ def check_images(images: Shaped[Tensor, "..."], *, unit_range: bool = True) -> N
         )
     if images.shape[0] == 0 or images.numel() == 0:
         raise InputError(f"the batch is empty: images have shape {tuple(images.shape)}.")
+    if levels and images.dtype == torch.uint8:
+        return
     if not images.is_floating_point():
         raise InputError(
             f"images must be floating point in [0, 1], got {images.dtype}; "

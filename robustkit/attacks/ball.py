@@ -8,10 +8,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from robustkit import rng
-from robustkit.attacks.arguments import Norm, Number
+from robustkit.arguments import Number
 from robustkit.attacks.box import Box
-from robustkit.attacks.shapes import lengths_of, precise, rows_of
+from robustkit.attacks.norms import Norm
 from robustkit.errors import InputError
+from robustkit.shapes import lengths_of, precise, rows_of
 
 Projection = Callable[[Tensor, Tensor, Tensor], Tensor]
 

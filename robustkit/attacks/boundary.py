@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from robustkit.attacks.arguments import Norm
+from robustkit.attacks.norms import Norm
 
 
 def free_move(

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
-from robustkit.attacks.arguments import Number
+from robustkit.arguments import Number
 from robustkit.checks import check_images
 from robustkit.errors import InputError
 

@@ -4,13 +4,14 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
-from robustkit.attacks.arguments import Number, check_count, check_nonnegative, parse_norm
+from robustkit.arguments import Number, check_count, check_nonnegative
 from robustkit.attacks.box import Bounds, check_batch
 from robustkit.attacks.classifier import Classifier
+from robustkit.attacks.norms import parse_norm
 from robustkit.attacks.result import AttackResult, conclude
 from robustkit.attacks.search import Projection, Search
-from robustkit.attacks.shapes import chunks
 from robustkit.errors import InputError
+from robustkit.shapes import chunks
 
 
 @torch.inference_mode(False)

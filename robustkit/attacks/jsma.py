@@ -7,14 +7,14 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
 from robustkit import rng
-from robustkit.attacks.arguments import Number, keys_of
+from robustkit.arguments import Number, keys_of
 from robustkit.attacks.box import Bounds
 from robustkit.attacks.classifier import lead, rounding, wasteful
 from robustkit.attacks.result import AttackResult
-from robustkit.attacks.shapes import chunks, precise
 from robustkit.attacks.trial import Trial
 from robustkit.checks import check_labels
 from robustkit.errors import InputError
+from robustkit.shapes import chunks, precise
 
 # Pairs compared at once: enough to keep a device busy, and far from its memory.
 _PAIRS = 2**22

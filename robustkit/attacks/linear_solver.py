@@ -14,9 +14,9 @@ import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
-from robustkit.attacks.arguments import Number
-from robustkit.attacks.shapes import rows_of
+from robustkit.arguments import Number
 from robustkit.errors import unknown
+from robustkit.shapes import rows_of
 
 Unit = Literal["component", "pixel"]
 Order = Literal["l0", "l1"]

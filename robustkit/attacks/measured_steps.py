@@ -12,8 +12,8 @@ from torch import Tensor
 
 from robustkit.attacks.classifier import lead, lead_weights, rounding
 from robustkit.attacks.linear_solver import Unit, attainable, grouped
-from robustkit.attacks.shapes import chunks, lengths_of, precise, rows_of
 from robustkit.attacks.trial import Trial
+from robustkit.shapes import chunks, lengths_of, precise, rows_of
 
 _FRACTION, _WIDEST, _PATIENCE = 4, 8, 3
 

@@ -5,13 +5,13 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
 from robustkit import rng
-from robustkit.attacks.arguments import check_count, keys_of
+from robustkit.arguments import check_count, keys_of
 from robustkit.attacks.box import Bounds
 from robustkit.attacks.classifier import lead, rounding
 from robustkit.attacks.result import AttackResult
-from robustkit.attacks.shapes import chunks, precise
 from robustkit.attacks.trial import Trial
 from robustkit.errors import InputError
+from robustkit.shapes import chunks, precise
 
 _FACTOR = 0.5
 

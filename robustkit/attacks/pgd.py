@@ -4,13 +4,14 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
-from robustkit.attacks.arguments import Number, check_count, keys_of, parse_norm
+from robustkit.arguments import Number, check_count, keys_of
 from robustkit.attacks.ball import Ball, Projection, per_image
 from robustkit.attacks.box import Bounds, check_batch
 from robustkit.attacks.classifier import Classifier, lead, lead_weights, rounding, wasteful
+from robustkit.attacks.norms import parse_norm
 from robustkit.attacks.result import AttackResult, conclude
-from robustkit.attacks.shapes import chunks
 from robustkit.errors import InputError, unknown
+from robustkit.shapes import chunks
 
 _LOSSES = ("cross_entropy", "margin")
 

@@ -11,12 +11,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from robustkit.attacks.arguments import Number
+from robustkit.arguments import Number
 from robustkit.attacks.boundary import free_move
 from robustkit.attacks.classifier import lead, rival_gradients, rounding
 from robustkit.attacks.linear_solver import Order, Unit, sparsest_move
-from robustkit.attacks.shapes import chunks, lengths_of, precise, rows_of
 from robustkit.attacks.trial import Trial
+from robustkit.shapes import chunks, lengths_of, precise, rows_of
 
 # Of the published DeepFool and LinearSolver, in units of pixels: a step is never shorter, a plane
 # is passed by that much, and DeepFool judges a little beyond the point where it differentiates.

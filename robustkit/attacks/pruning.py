@@ -8,8 +8,8 @@ from robustkit.attacks.box import Bounds
 from robustkit.attacks.classifier import lead, lead_weights, rounding
 from robustkit.attacks.linear_solver import Unit, grouped, parse_unit
 from robustkit.attacks.result import AttackResult
-from robustkit.attacks.shapes import chunks, precise
 from robustkit.attacks.trial import Trial
+from robustkit.shapes import chunks, precise
 
 
 @torch.inference_mode(False)

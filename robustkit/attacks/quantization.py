@@ -6,13 +6,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from robustkit.attacks.arguments import check_count
+from robustkit.arguments import check_count
 from robustkit.attacks.box import Bounds, Box, check_batch
 from robustkit.attacks.classifier import Classifier
 from robustkit.attacks.result import AttackResult, conclude
-from robustkit.attacks.shapes import chunks, precise
 from robustkit.checks import check_images
 from robustkit.errors import InputError
+from robustkit.shapes import chunks, precise
 
 
 @torch.inference_mode(False)

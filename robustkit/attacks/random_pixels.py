@@ -5,12 +5,12 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from robustkit import rng
-from robustkit.attacks.arguments import keys_of
+from robustkit.arguments import keys_of
 from robustkit.attacks.box import Bounds, Box
 from robustkit.attacks.result import AttackResult
-from robustkit.attacks.shapes import chunks
 from robustkit.attacks.trial import Trial
 from robustkit.errors import InputError
+from robustkit.shapes import chunks
 
 
 @torch.inference_mode(False)

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
-from robustkit.attacks.arguments import Number
+from robustkit.arguments import Number
 from robustkit.attacks.box import Box
 from robustkit.attacks.classifier import Classifier
 from robustkit.errors import InputError, unknown

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from robustkit.attacks.arguments import Norm, Number
+from robustkit.arguments import Number
 from robustkit.attacks.boundary import boxed_move, free_move
 from robustkit.attacks.box import Box
 from robustkit.attacks.classifier import (
@@ -17,8 +17,9 @@ from robustkit.attacks.classifier import (
     top_rivals,
     wasteful,
 )
-from robustkit.attacks.shapes import chunks, lengths_of, precise, rows_of
+from robustkit.attacks.norms import Norm
 from robustkit.errors import InputError
+from robustkit.shapes import chunks, lengths_of, precise, rows_of
 
 Projection = Callable[[Tensor], Tensor]
 

@@ -7,13 +7,13 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
-from robustkit.attacks.arguments import Number, check_count, check_nonnegative
+from robustkit.arguments import Number, check_count, check_nonnegative
 from robustkit.attacks.box import Bounds
 from robustkit.attacks.classifier import lead, lead_weights, rounding
 from robustkit.attacks.result import AttackResult
-from robustkit.attacks.shapes import chunks, precise, rows_of
 from robustkit.attacks.trial import Trial
 from robustkit.errors import InputError
+from robustkit.shapes import chunks, precise, rows_of
 
 _DECAY = (0.9, 0.999)
 

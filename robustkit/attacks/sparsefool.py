@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
-from robustkit.attacks.arguments import Number, check_count, check_nonnegative
+from robustkit.arguments import Number, check_count, check_nonnegative
 from robustkit.attacks.box import Bounds
 from robustkit.attacks.linear_solver import parse_unit
 from robustkit.attacks.measured_steps import MeasuredSteps

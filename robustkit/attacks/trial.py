@@ -4,12 +4,12 @@ import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor, nn
 
-from robustkit.attacks.arguments import check_count
+from robustkit.arguments import check_count
 from robustkit.attacks.box import Bounds, Box, check_batch
 from robustkit.attacks.classifier import Classifier
 from robustkit.attacks.result import AttackResult, conclude
-from robustkit.attacks.shapes import chunks
 from robustkit.errors import InputError
+from robustkit.shapes import chunks
 
 
 class Trial:

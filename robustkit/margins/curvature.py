@@ -5,13 +5,13 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from robustkit import rng
-from robustkit.attacks.arguments import Number, check_count, keys_of
+from robustkit.arguments import Number, check_count, keys_of
 from robustkit.attacks.ball import per_image
 from robustkit.attacks.classifier import Classifier, rival_gradients
-from robustkit.attacks.shapes import chunks, lengths_of, precise, rows_of
 from robustkit.checks import check_images, check_labels
 from robustkit.errors import InputError
 from robustkit.margins.subspaces import Subspace
+from robustkit.shapes import chunks, lengths_of, precise, rows_of
 
 
 @torch.inference_mode(False)

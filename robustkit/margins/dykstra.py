@@ -6,11 +6,11 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from robustkit.attacks.arguments import Number, check_count, check_nonnegative
+from robustkit.arguments import Number, check_count, check_nonnegative
 from robustkit.attacks.ball import per_image
-from robustkit.attacks.shapes import lengths_of, precise, rows_of
 from robustkit.checks import check_images
 from robustkit.errors import InputError
+from robustkit.shapes import lengths_of, precise, rows_of
 
 Map = Callable[[Tensor], Tensor]
 

@@ -6,11 +6,11 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from robustkit.attacks.arguments import Number, check_count
-from robustkit.attacks.shapes import precise
+from robustkit.arguments import Number, check_count
 from robustkit.checks import check_images
 from robustkit.errors import InputError, unknown
 from robustkit.margins.subspaces import Subspace
+from robustkit.shapes import precise
 from robustkit.stats import Interval, quantile_interval
 
 _UNITS = ("energy", "share", "density")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from robustkit.attacks.arguments import Number
+from robustkit.arguments import Number
 from robustkit.errors import InputError
 from robustkit.margins.heat_maps import (
     Array,

@@ -8,12 +8,12 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from robustkit import rng
-from robustkit.attacks.arguments import Number, check_count, check_nonnegative, keys_of
+from robustkit.arguments import Number, check_count, check_nonnegative, keys_of
 from robustkit.attacks.box import Bounds, check_batch
-from robustkit.attacks.shapes import precise
 from robustkit.checks import check_labels, check_logits, check_model
 from robustkit.errors import InputError
 from robustkit.progress import progress
+from robustkit.shapes import precise
 from robustkit.stats import Interval, wilson
 
 

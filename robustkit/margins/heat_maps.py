@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator
 from torch import Tensor
 
-from robustkit.attacks.arguments import Number
+from robustkit.arguments import Number
 from robustkit.errors import InputError
 from robustkit.margins.fourier_map import FourierMap, fold_frequencies
 from robustkit.plots import FAINT

@@ -7,9 +7,8 @@ import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor, nn
 
-from robustkit.attacks.arguments import Number, check_count, check_nonnegative
+from robustkit.arguments import Number, check_count, check_nonnegative
 from robustkit.attacks.classifier import Classifier
-from robustkit.attacks.shapes import lengths_of, precise
 from robustkit.checks import check_images
 from robustkit.errors import InputError, unknown
 from robustkit.margins.refinement import refined
@@ -18,6 +17,7 @@ from robustkit.margins.stack import Stack, onto
 from robustkit.margins.subspaces import Subspace
 from robustkit.margins.walk import Front, Walk
 from robustkit.progress import progress
+from robustkit.shapes import lengths_of, precise
 
 _REFINEMENTS = ("none", "bisect", "normal")
 _STEPS = {"ours": 30, "published": 100}

@@ -5,9 +5,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from robustkit.attacks.classifier import lead_weights
-from robustkit.attacks.shapes import lengths_of, precise, rows_of
 from robustkit.margins.crossing import crossing
 from robustkit.margins.walk import Front, Walk
+from robustkit.shapes import lengths_of, precise, rows_of
 
 # A direction is turned as long as a turn, of about ten passes, shortens it by this share.
 _TURNS, _GAIN = 8, 0.005

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from robustkit.attacks.arguments import Number
+from robustkit.arguments import Number
 from robustkit.errors import InputError
 from robustkit.stats import Interval, bootstrap, quantile_interval
 

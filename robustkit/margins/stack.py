@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from robustkit.attacks.shapes import lengths_of, rows_of
 from robustkit.errors import InputError
 from robustkit.margins.subspaces import Block, Subspace
+from robustkit.shapes import lengths_of, rows_of
 
 
 class Stack:

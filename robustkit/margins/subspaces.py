@@ -13,9 +13,9 @@ import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
-from robustkit.attacks.shapes import precise
 from robustkit.errors import InputError
 from robustkit.margins.dct import dct_matrix
+from robustkit.shapes import precise
 
 
 @runtime_checkable

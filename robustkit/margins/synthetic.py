@@ -8,7 +8,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from robustkit import rng
-from robustkit.attacks.arguments import Number
+from robustkit.arguments import Number
 from robustkit.data import Dataset
 from robustkit.errors import InputError
 

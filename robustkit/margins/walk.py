@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from robustkit.attacks.arguments import Number
+from robustkit.arguments import Number
 from robustkit.attacks.boundary import free_move
 from robustkit.attacks.classifier import (
     Classifier,
@@ -17,8 +17,8 @@ from robustkit.attacks.classifier import (
     top_rivals,
     wasteful,
 )
-from robustkit.attacks.shapes import lengths_of, precise, rows_of
 from robustkit.margins.stack import Stack
+from robustkit.shapes import lengths_of, precise, rows_of
 
 # After the first step, gradients of this many rivals: those that its slopes say are nearest.
 _FEW = 3

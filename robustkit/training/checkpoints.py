@@ -1,13 +1,12 @@
 """Checkpoints that resume exactly the training they were made by."""
 
-import hashlib
 import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from robustkit.errors import DataError, InputError
 from robustkit.files import atomic_path
@@ -22,15 +21,6 @@ class History:
     losses: list[float] = field(default_factory=list)
     accuracies: list[float] = field(default_factory=list)
     seconds: float = 0.0
-
-
-def digest(tensors: dict[str, Tensor]) -> str:
-    """Return a sha256 over named tensors: names, types, shapes and bytes."""
-    total = hashlib.sha256()
-    for name, tensor in tensors.items():
-        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        total.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return total.hexdigest()
 
 
 def save(

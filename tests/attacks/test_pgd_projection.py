@@ -8,10 +8,10 @@ from attack_toys import affine, conv, images
 from torch import Tensor, nn
 
 from robustkit.attacks import pgd
-from robustkit.attacks.shapes import lengths_of, rows_of
 from robustkit.errors import InputError
 from robustkit.margins.dct import dct, idct
 from robustkit.margins.dykstra import project_ball_box
+from robustkit.shapes import lengths_of, rows_of
 
 OPTIONS = {"norm": 2, "bounds": None, "early_stop": False}
 

@@ -1,29 +1,14 @@
-"""Checks of the arguments that attacks share; every refusal says what to pass instead."""
+"""Checks of arguments that many functions share; every refusal says what to pass instead."""
 
 import math
-from typing import Literal
 
 import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor
 
-from robustkit.errors import InputError, unknown
+from robustkit.errors import InputError
 
 Number = int | float
-Norm = Literal[1, 2, "inf"]
-
-_NORMS: dict[Number | str, Norm] = {1: 1, 2: 2, "inf": "inf", math.inf: "inf"}
-
-
-def parse_norm(norm: Number | str, allowed: tuple[Norm, ...]) -> Norm:
-    """Return the norm among `allowed` that `norm` names; infinity may be "inf" or a float.
-
-    Raises `InputError`.
-    """
-    parsed = _NORMS.get(norm)
-    if parsed is None or parsed not in allowed:
-        raise unknown("norm", str(norm), [str(name) for name in allowed])
-    return parsed
 
 
 def check_count(name: str, value: int, minimum: int) -> None:
