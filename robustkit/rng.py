@@ -3,10 +3,13 @@
 A counter-based generator (splitmix64, Steele, Lea and Flood, OOPSLA 2014) in integer tensor
 arithmetic. Number `c` of image `i` is a pure function of (seed, stream, i, c): nothing is
 consumed, the global generators are never touched, and CPU and GPU agree bit for bit on uniforms.
+`robustkit.corruptions.draws.Draws` makes twice as many numbers, of 32 bits, from the same words: it
+draws other numbers than the functions of the same names here.
 """
 
 import hashlib
 import math
+from collections.abc import Iterator
 
 import torch
 from jaxtyping import Float, Int
@@ -31,19 +34,43 @@ def _shift(bits: Int[Tensor, "*shape"], by: int) -> Int[Tensor, "*shape"]:
 
 
 def _mix(bits: Int[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
-    bits = (bits ^ _shift(bits, 30)) * _FIRST
-    bits = (bits ^ _shift(bits, 27)) * _SECOND
-    return bits ^ _shift(bits, 31)
+    # In place: every caller has just made the bits.
+    for by, factor in ((30, _FIRST), (27, _SECOND)):
+        bits.bitwise_xor_(_shift(bits, by)).mul_(factor)
+    return bits.bitwise_xor_(_shift(bits, 31))
 
 
-def _bits(seed: int, stream: str, indices: Int[Tensor, " n"], size: int) -> Int[Tensor, "n size"]:
+def _states(seed: int, stream: str, indices: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
     if indices.ndim != 1 or indices.dtype != torch.int64:
         raise InputError("indices must be a one-dimensional int64 tensor, one index an image.")
     digest = hashlib.sha256(f"{seed}/{stream}".encode()).digest()
     key = _signed(int.from_bytes(digest[:8], "little"))
-    state = _mix(_mix(indices * _GOLDEN + key) ^ key)
+    return _mix(_mix(indices * _GOLDEN + key) ^ key)
+
+
+def _bits(seed: int, stream: str, indices: Int[Tensor, " n"], size: int) -> Int[Tensor, "n size"]:
     counter = torch.arange(1, size + 1, device=indices.device) * _GOLDEN
-    return _mix(state[:, None] + counter)
+    return _mix(_states(seed, stream, indices)[:, None] + counter)
+
+
+def words(
+    seed: int, stream: str, indices: Int[Tensor, " n"], count: int, block: int
+) -> Iterator[tuple[slice, slice, Int[Tensor, "rows columns"]]]:
+    """Yield the first `count` 64-bit words of each image, keyed by (seed, stream, index), by parts.
+
+    A part is the slice of images, the slice of counters and the int64 words of both; it has at most
+    about `block` words, so that what is made of it stays in the processor's cache, and its memory
+    is the caller's. Together the parts cover `(N, count)` once.
+    Raises `InputError` when `indices` is not a one-dimensional int64 tensor.
+    """
+    states = _states(seed, stream, indices)
+    counter = torch.arange(1, count + 1, device=indices.device) * _GOLDEN
+    height, width = max(1, block // max(count, 1)), min(block, count)
+    for top in range(0, len(indices), height):
+        rows = slice(top, min(top + height, len(indices)))
+        for left in range(0, count, max(width, 1)):
+            columns = slice(left, min(left + width, count))
+            yield rows, columns, _mix(states[rows, None] + counter[columns])
 
 
 def uniform(

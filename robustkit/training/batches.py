@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from robustkit.data import as_float
 from robustkit.training.augmentation import crop_and_flip
+from robustkit.training.losses import VIEWS
 from robustkit.training.settings import Settings
 
 Transform = Callable[[Tensor], Tensor]
@@ -23,18 +24,24 @@ def prepare(
     settings: Settings,
     transform: Transform | None,
     epoch: int,
-) -> Float[Tensor, "n ..."]:
+) -> Float[Tensor, "inputs ..."]:
     """Augment, transform and attack the images at positions `indices` of the dataset.
 
     `images` are 8-bit, then the result is floating point in [0, 1], or floating point, taken as
-    they are. An attack meets the model in eval mode and leaves it so.
+    they are. With `settings.consistency` the result is the images before the transform, followed by
+    two transformed views of them. An attack meets the model in eval mode and leaves it so.
     """
     if settings.augment:
         images = crop_and_flip(images, indices, seed=settings.seed, epoch=epoch)
     batch = as_float(images)
     if transform is not None:
         with torch.no_grad():
-            batch = transform(batch)
+            if settings.consistency is None:
+                batch = transform(batch)
+            else:
+                # A transform may work in place.
+                views = [transform(batch.clone()) for _ in range(VIEWS - 1)]
+                batch = torch.cat([batch, *views])
     if settings.adversarial is not None:
         # Imported here, so that a run without attacks does not depend on their source files.
         from robustkit.attacks import pgd

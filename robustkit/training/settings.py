@@ -1,5 +1,6 @@
 """How to train: every setting that the result depends on, checked once."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -9,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from robustkit.data import Dataset
+from robustkit.digests import digest
 from robustkit.errors import InputError, unknown
-from robustkit.training.checkpoints import Configuration, digest
+from robustkit.training.checkpoints import Configuration
 from robustkit.training.schedules import Schedule
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -69,6 +71,7 @@ class Settings:
     seed: int
     bfloat16: bool
     channels_last: bool
+    consistency: int | float | None = None
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1:
@@ -83,6 +86,17 @@ class Settings:
             raise InputError(f"label_smoothing must lie in [0, 1), got {self.label_smoothing}.")
         if not 0 < self.peak_at < 1:
             raise InputError(f"peak_at must lie in (0, 1), got {self.peak_at}.")
+        if self.consistency is not None:
+            if isinstance(self.consistency, bool) or not 0 < self.consistency < math.inf:
+                raise InputError(
+                    f"consistency is a weight, positive and finite, got {self.consistency}; pass "
+                    "None to train without the consistency loss."
+                )
+            if self.adversarial is not None:
+                raise InputError(
+                    "consistency compares views that a transform makes, and an attack makes none; "
+                    "pass either consistency or adversarial."
+                )
 
 
 def use_bfloat16(precision: Precision, device: torch.device) -> bool:
@@ -99,8 +113,12 @@ def configuration(
     weights: dict[str, Tensor] = dict(model.state_dict())
     trainable = sorted(name for name, p in model.named_parameters() if p.requires_grad)
     data = digest({"images": dataset.images, "labels": dataset.labels})
+    values = dict(vars(settings))
+    # Named only where it is given: checkpoints made before it existed stay good.
+    if settings.consistency is None:
+        del values["consistency"]
     return {
-        **vars(settings),
+        **values,
         "adversarial": _described(settings.adversarial),
         "dataset": f"{dataset.name}/{dataset.split} {data[:12]}",
         "initial network": digest(weights)[:12],
