@@ -11,7 +11,9 @@ __version__ = "0.1.0"
 
 __all__ = [
     "attacks",
+    "augment",
     "claims",
+    "corruptions",
     "data",
     "errors",
     "margins",
