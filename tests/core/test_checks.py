@@ -25,6 +25,16 @@ def images() -> torch.Tensor:
 def test_good_images_pass(images: torch.Tensor):
     checks.check_images(images)
     checks.check_images(images * 5 - 2, unit_range=False)
+    checks.check_images((images * 255).to(torch.uint8), levels=True)
+
+
+def test_8_bit_levels_pass_where_they_are_asked_for(images: torch.Tensor):
+    levels = (images * 255).to(torch.uint8)
+    for bad, asked in ((levels, False), (levels.int(), True)):
+        with pytest.raises(InputError, match="floating point"):
+            checks.check_images(bad, levels=asked)
+    with pytest.raises(InputError, match="empty"):
+        checks.check_images(levels[:0], levels=True)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""How models fare under corruptions: evaluation, the released data sets, metrics and distances."""
