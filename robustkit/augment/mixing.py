@@ -13,6 +13,7 @@ from robustkit.augment.operation import (
     check_augmentable,
     on_device,
     slice_parameters,
+    without_autocast,
     working_dtype,
 )
 from robustkit.errors import InputError, unknown
@@ -89,8 +90,7 @@ def mix(
     count = len(images)
     if len(weights) != count:
         raise InputError(f"the mixture is one of {len(weights)} images, not of {count}.")
-    # A surrounding autocast would round tables and coordinates.
-    with torch.autocast(images.device.type, enabled=False):
+    with without_autocast(images.device):
         clean = images.to(working_dtype(images.dtype))
         chains = clean.repeat(weights.shape[1] - 1, 1, 1, 1)
         at_once = -(-count // _SHARE_AT_ONCE)

@@ -1,5 +1,6 @@
 """What an augmentation operation is: draw the parameters of each image, then apply them."""
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -97,3 +98,10 @@ def working_dtype(dtype: torch.dtype) -> torch.dtype:
     """Return the dtype to compute in: float64 for float64, float32 for all others."""
     # In half precision a table of curve values or a pixel coordinate is too coarse.
     return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager[object]:
+    """Return a context in which no surrounding autocast rounds tables and coordinates."""
+    if torch.amp.is_autocast_available(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return nullcontext()
