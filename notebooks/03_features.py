@@ -40,6 +40,7 @@ import numpy as np
 import pandas
 import torch
 from matplotlib import pyplot as plt
+from matplotlib.ticker import LogLocator
 from scipy.stats import spearmanr
 from torch import nn
 
@@ -552,6 +553,7 @@ def draw_committed(axes, tables: dict[str, str], source: dict, offset: int = 0) 
         )
         axes.plot(part["frequency"], part["null"], color=colour, linestyle=(0, (4, 3)), linewidth=1)
     axes.set(yscale="log", xlabel="frequency of the block (cycles a pixel)", ylabel="median margin")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(plt.FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_formatter("")
 
@@ -1057,7 +1059,7 @@ for axes, radius in zip(row, RADII, strict=True):
         axes,
         lambda grid, plane=plane, model=model: model(grid.to(device) @ plane.T).argmax(1),
         (-14, 14, -34, 34),
-        resolution=240,
+        resolution=140,
     )
     axes.set_aspect("auto")
     for label in (0, 1):
