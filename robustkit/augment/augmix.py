@@ -29,7 +29,10 @@ class AugMix(nn.Module):
     All draws are made for each image alone. Operations act on 8-bit levels, as published, the
     mixture does not. The module has no state and does the same in training and evaluation mode; its
     `repr` names every setting. The draws come from torch's default CPU generator, or from the one
-    given. Raises `InputError` for a setting outside of its range.
+    given; they depend on the number of images, the place of an image among them, the dtype and the
+    device, not on an index of the image. Values outside of [0, 1] are refused on the CPU; on other
+    devices they are not looked at, and clipped. Raises `InputError` for a setting outside of its
+    range.
 
     Source: Hendrycks et al., AugMix: A simple data processing method to improve robustness and
     uncertainty, ICLR 2020, algorithm 1, and its published code.

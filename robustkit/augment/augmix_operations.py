@@ -43,11 +43,13 @@ class AugMixOperation:
       translate_y, color, contrast, brightness or sharpness.
     - `severity`: the largest strength, in [0.1, 10]; strengths are uniform from 0.1 to it.
 
-    At strength 10 an image loses 4 of 8 bits, turns by 30 degrees, is inverted from level 0 on, has
-    a slope of 0.3, or moves by a third of its side; the first three and translations are truncated
-    to whole bits, degrees, levels and pixels. Turns, slopes and translations go either way with
-    probability 1/2. The enhancement factors go from 0.1 to 1.9. Raises `InputError` for another
-    name or severity. Source: Hendrycks et al., AugMix, ICLR 2020, with its published code.
+    At strength s posterize keeps `4 - floor(4 s / 10)` of 8 bits: 4 below 2.5, and 1 from 7.5 on.
+    At strength 10 an image turns by 30 degrees, is inverted from level 0 on, has a slope of 0.3, or
+    moves by a third of its side; turns, levels and translations are truncated to whole degrees,
+    levels and pixels. Turns, slopes and translations go either way with probability 1/2. The
+    enhancement factors go from 0.1 to 1.9. Raises `InputError` for another name or severity.
+
+    Source: Hendrycks et al., AugMix, ICLR 2020, with its published code.
     """
 
     name: str

@@ -43,7 +43,7 @@ class Diffeomorphism:
     and that where the map begins to fold, unless that is less.
 
     - `cutoff`: the highest c that can be drawn.
-    - `certified`: shrink a displacement where the warp would fold over otherwise: the determinant
+    - `certified`: shrink a displacement that folds the image over or nearly does: the determinant
       of its Jacobian is then positive everywhere. Without it warps are invertible mostly.
     - `shared`: one warp for all images of a call, as in the published code.
 
@@ -114,7 +114,8 @@ class Diffeomorphism:
         displacement = displacement_field(parameters.coefficients, *images.shape[-2:])
         if self.certified:
             displacement = make_invertible(displacement)
-        return warp(images, displacement)
+        # Bilinear weights sum to 1 up to rounding: white would come out above 1 by as much.
+        return warp(images, displacement).clamp_(0, 1)
 
 
 def temperature_range(
@@ -134,17 +135,21 @@ def temperature_range(
 
 
 def displacement_field(
-    coefficients: Float[Tensor, "n 2 k l"], height: int, width: int
+    coefficients: Shaped[Tensor, "..."], height: int, width: int
 ) -> Float[Tensor, "n 2 height width"]:
     """Return displacements in pixels: to the right in channel 0, downwards in channel 1.
 
-    Coefficient `[i - 1, j - 1]` is that of `sin(pi i y) sin(pi j x)`, where y and x go from 0 at
-    the first pixel to 1 at the last one, and is in units of the width (channel 0) or height. There
-    may be more coefficients than the grid has modes: those are folded. Computed in float32 or
-    float64.
+    `coefficients` are `(N, 2, K, L)`: entry `[i - 1, j - 1]` is that of `sin(pi i y) sin(pi j x)`,
+    where y and x go from 0 at the first pixel to 1 at the last one, and is in units of the width
+    (channel 0) or height. There may be more coefficients than the grid has modes: those are folded.
+    Computed in float32 or float64. Raises `InputError` for another shape, integers or a side below
+    one pixel.
 
     Source: Petrini et al., NeurIPS 2021.
     """
+    _check_pairs("coefficients", coefficients)
+    if min(height, width) < 1:
+        raise InputError(f"height and width must be at least 1, got {height} and {width}.")
     return sine_series(coefficients, height, width).mul_(_pair(width, height, coefficients))
 
 
@@ -183,31 +188,35 @@ def warp(
 
 
 def jacobian_determinants(
-    displacement: Float[Tensor, "n 2 h w"],
+    displacement: Shaped[Tensor, "..."],
 ) -> Float[Tensor, "n 4 rows columns"]:
     """Return the determinant of the Jacobian of a warp at the four corners of each pixel cell.
 
     Between pixels a displacement is taken as bilinear: in a cell the determinant of the Jacobian of
     `(y, x) -> (y - down, x - right)` is then linear along both axes, and lowest at a corner. A warp
-    that keeps the border and has positive ones alone is invertible.
+    that keeps the border and has positive ones alone is invertible. Raises `InputError` unless the
+    displacement is floating point `(N, 2, H, W)`.
 
     Source: the chain rule for bilinear maps of a cell.
     """
+    _check_pairs("displacement", displacement)
     found = [(1 - a) * (1 - d) - b * c for (a, b), (c, d) in _corners(displacement)]
     return torch.stack(found, dim=1)
 
 
 def make_invertible(
-    displacement: Float[Tensor, "n 2 h w"], *, share: float = _CERTIFIED_SHARE
+    displacement: Shaped[Tensor, "..."], *, share: float = _CERTIFIED_SHARE
 ) -> Float[Tensor, "n 2 h w"]:
-    """Shrink displacements that fold the image over itself; the others stay.
+    """Shrink displacements that go more than `share` of the way to a fold; the others stay.
 
     Each is multiplied by the largest number up to 1 for which the warp goes at most `share` of the
     way to where the determinant of its Jacobian vanishes first, anywhere: at one over the largest
     real eigenvalue of the displacement's Jacobian. With `share` < 1 all determinants are positive.
+    Raises `InputError` unless the displacement is floating point `(N, 2, H, W)`.
 
     Source: `det(I - s J) = 0` where 1 / s is an eigenvalue of J.
     """
+    _check_pairs("displacement", displacement)
     if min(displacement.shape[2:]) < 2:
         return displacement
     largest = displacement.new_zeros(len(displacement))
@@ -218,6 +227,15 @@ def make_invertible(
         found = eigenvalue.where(discriminant >= 0, 0.0).flatten(1).amax(1)
         largest = torch.maximum(largest, found)
     return displacement * (share / largest).clamp(max=1)[:, None, None, None]
+
+
+def _check_pairs(name: str, values: Shaped[Tensor, "..."]) -> None:
+    """Refuse anything but a floating point `(N, 2, ..., ...)`, a plane for each direction."""
+    if values.ndim != 4 or values.shape[1] != 2 or not values.is_floating_point():
+        raise InputError(
+            f"{name} must be floating point (N, 2, rows, columns), for the displacement to the "
+            f"right and downwards, got {values.dtype} of shape {tuple(values.shape)}."
+        )
 
 
 def _corners(displacement: Float[Tensor, "n 2 h w"]) -> Iterator[tuple[_Row, _Row]]:

@@ -11,11 +11,13 @@ from robustkit.augment.operation import (
     Operation,
     Parameters,
     check_augmentable,
+    check_operations,
     on_device,
     slice_parameters,
     without_autocast,
     working_dtype,
 )
+from robustkit.checks import check_images
 from robustkit.errors import InputError, unknown
 
 MIXINGS = ("code", "paper")
@@ -42,11 +44,14 @@ class Mixture:
     """All that is random in a call of `mix`: given to another, it does the same again.
 
     `weights` `(N, 1 + width)` are those of the clean image and of its chains; `calls` are in order.
-    Source: `sample_mixture`.
+    It serves images of one `shape` (C, H, W) and as many `operations` as it was drawn for. Source:
+    `sample_mixture`.
     """
 
     weights: Float[Tensor, "n terms"]
     calls: tuple[Call, ...]
+    shape: tuple[int, int, int]
+    operations: int
 
 
 @torch.no_grad()
@@ -71,25 +76,30 @@ def mix(
       those given and the identity, and the weights of chains and clean image together are uniform
       on the simplex; recalled from the paper's algorithm, not checked against its text.
     - `generator`: on the CPU, whatever the images' device; by default that of torch.
-    - `parameters`: from `sample_mixture` for as many images of this shape, on their device. Nothing
-      is drawn then; `width`, `depth` and `mixing` are the mixture's own.
+    - `parameters`: from `sample_mixture` for as many images of this shape, on their device, and the
+      same operations. Nothing is drawn then; `width`, `depth` and `mixing` are the mixture's own.
 
-    An operation only meets the images that drew it. Raises `InputError` for images, operations or
-    arguments that it cannot work with.
+    An operation only meets the images that drew it. Draws follow from the generator, the number of
+    images, the place of an image among them, the dtype and the device; not from an index of the
+    image, which gets other draws in another batch. Raises `InputError` for images, operations or
+    arguments that it cannot work with. Images on the CPU with values outside of [0, 1] are among
+    these; on other devices values are not looked at, for the host would wait, and are clipped.
 
     Source: Modas et al., PRIME: A few primitives can boost robustness to common corruptions, ECCV
     2022, and its published code.
     """
     check_augmentable(images)
+    if images.device.type == "cpu":
+        check_images(images)
+    check_operations(operations)
     if parameters is None:
         weights, calls = _draw(
             operations, images.shape, width, depth, mixing, generator, images.dtype, images.device
         )
     else:
+        _check_replay(parameters, images.shape, len(operations))
         weights, calls = parameters.weights, iter(parameters.calls)
     count = len(images)
-    if len(weights) != count:
-        raise InputError(f"the mixture is one of {len(weights)} images, not of {count}.")
     with without_autocast(images.device):
         clean = images.to(working_dtype(images.dtype))
         chains = clean.repeat(weights.shape[1] - 1, 1, 1, 1)
@@ -128,10 +138,25 @@ def sample_mixture(
 
     Source: Modas et al., ECCV 2022, and its published code.
     """
+    check_operations(operations)
     weights, calls = _draw(
         operations, shape, width, depth, mixing, generator, dtype, torch.device(device)
     )
-    return Mixture(weights, tuple(calls))
+    return Mixture(weights, tuple(calls), (shape[1], shape[2], shape[3]), len(operations))
+
+
+def _check_replay(mixture: Mixture, shape: tuple[int, ...], operations: int) -> None:
+    drawn, given = (len(mixture.weights), *mixture.shape), tuple(shape)
+    if drawn != given:
+        raise InputError(
+            f"the mixture is one of {drawn[0]} images {drawn[1:]}, not of {given[0]} images "
+            f"{given[1:]}; draw another for these, or pass parameters=None."
+        )
+    if mixture.operations != operations:
+        raise InputError(
+            f"the mixture was drawn for {mixture.operations} operations, got {operations}; pass "
+            "those that it was drawn for, in the same order."
+        )
 
 
 def _draw(
@@ -147,8 +172,6 @@ def _draw(
     """Return the weights, and the calls as they are asked for: they need not exist all at once."""
     if len(shape) != 4:
         raise InputError(f"shape must be (N, C, H, W), got {tuple(shape)}.")
-    if len(operations) == 0:
-        raise InputError("there are no operations to mix; pass at least one.")
     if min(width, depth) < 1:
         raise InputError(f"width and depth must be at least 1, got {width} and {depth}.")
     if mixing not in MIXINGS:
@@ -161,6 +184,9 @@ def _draw(
         )
     count, image = shape[0], (shape[1], shape[2], shape[3])
     order, sizes = _schedule(len(operations), width * count, depth, mixing, host)
+    if device.type == "cuda":
+        # The copy of pageable memory would be waited for.
+        order = order.pin_memory()
     order = order.to(device, non_blocking=True)
     own = on_device(host, device)
     weights = _weights(count, width, mixing, own, working_dtype(dtype), device)

@@ -1,12 +1,13 @@
 """What an augmentation operation is: draw the parameters of each image, then apply them."""
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Shaped
-from torch import Tensor
+from torch import Tensor, nn
 
 from robustkit.errors import InputError
 
@@ -92,6 +93,24 @@ def check_augmentable(images: Shaped[Tensor, "..."]) -> None:
             f"images must be floating point in [0, 1], got {images.dtype}; "
             "convert 8-bit images with robustkit.data.to_float(images)."
         )
+
+
+def check_operations(operations: Sequence[object]) -> None:
+    """Refuse an empty list, and anything in it that is no operation; raises `InputError`."""
+    if len(operations) == 0:
+        raise InputError("there are no operations to mix; pass at least one.")
+    for number, operation in enumerate(operations):
+        if isinstance(operation, type):
+            name = operation.__name__
+            raise InputError(f"operations[{number}] is the class {name}; make one: {name}(...).")
+        # Every module has a method `apply`, which is another thing.
+        foreign = getattr(type(operation), "apply", None) is nn.Module.apply
+        if foreign or not isinstance(operation, Operation):
+            raise InputError(
+                f"operations[{number}] is no operation, got {type(operation).__name__}: give it "
+                "the methods sample and apply of robustkit.augment.Operation. Of a transform like "
+                "Prime or AugMix pass the operations: [*Prime().operations]."
+            )
 
 
 def working_dtype(dtype: torch.dtype) -> torch.dtype:

@@ -25,12 +25,14 @@ class Prime(nn.Module):
     - `sampling`: "image" draws strengths and warps for each image, "batch" once for all images that
       meet a primitive at the same step.
     - `legacy`: the published behaviour: `sampling` "batch" and the filter off-centre.
-    - `certified`: shrink warps that would fold over; see `Diffeomorphism`.
+    - `certified`: shrink warps that fold over or nearly do; see `Diffeomorphism`.
     - `primitives`: which of "diffeomorphism", "color" and "spectral" take part.
 
     It has no state and does the same in training and evaluation mode; its `repr` names every
-    setting. The draws come from torch's default CPU generator, or from the one given. Raises
-    `InputError` for a setting that does not exist.
+    setting. The draws come from torch's default CPU generator, or from the one given; they depend
+    on the number of images, the place of an image among them, the dtype and the device, not on an
+    index of the image. Values outside of [0, 1] are refused on the CPU; on other devices they are
+    not looked at, and clipped. Raises `InputError` for a setting that does not exist.
 
     Source: Modas et al., PRIME: A few primitives can boost robustness to common corruptions, ECCV
     2022, and its published code.

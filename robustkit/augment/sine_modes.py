@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from robustkit.augment.operation import working_dtype
+from robustkit.augment.operation import without_autocast, working_dtype
 
 
 def sine_series(
@@ -25,7 +25,8 @@ def sine_series(
     folded = fold(coefficients.to(dtype), height, width)
     rows, columns = _sines(height, dtype, device), _sines(width, dtype, device)
     down = rows[:, : folded.shape[-2]]
-    return down @ (folded @ columns[:, : folded.shape[-1]].mT)
+    with without_autocast(device):
+        return down @ (folded @ columns[:, : folded.shape[-1]].mT)
 
 
 def fold(
@@ -39,10 +40,11 @@ def fold(
     Source: the symmetries of the sine; checked against the unfolded sum in the tests.
     """
     down, across = coefficients.shape[-2:]
-    if down > max(height - 2, 0):
-        coefficients = _folding(down, height, coefficients) @ coefficients
-    if across > max(width - 2, 0):
-        coefficients = coefficients @ _folding(across, width, coefficients).mT
+    with without_autocast(coefficients.device):
+        if down > max(height - 2, 0):
+            coefficients = _folding(down, height, coefficients) @ coefficients
+        if across > max(width - 2, 0):
+            coefficients = coefficients @ _folding(across, width, coefficients).mT
     return coefficients
 
 

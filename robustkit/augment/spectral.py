@@ -7,7 +7,12 @@ import torch.nn.functional as F
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from robustkit.augment.operation import check_augmentable, on_device, working_dtype
+from robustkit.augment.operation import (
+    check_augmentable,
+    on_device,
+    without_autocast,
+    working_dtype,
+)
 from robustkit.errors import InputError
 
 
@@ -79,19 +84,21 @@ def filter_images(
 
     `images` are `(N, C, H, W)` and `kernels` `(N, size, size)` of odd size, whose middle tap keeps
     a pixel in place. Nothing is clipped; half precision is computed in float32 and returned as it
-    came. Raises `InputError` for anything else than one kernel an image.
+    came. Raises `InputError` for anything else than one square kernel an image.
 
     Source: Modas et al., ECCV 2022.
     """
     check_augmentable(images)
     count, channels, height, width = images.shape
-    if kernels.ndim != 3 or len(kernels) != count or kernels.shape[1] % 2 == 0:
+    side = kernels.shape[-1] if kernels.ndim else 0
+    if kernels.shape != (count, side, side) or side % 2 == 0:
         raise InputError(
-            f"kernels must be ({count}, size, size), one an image and of odd size, got "
+            f"kernels must be ({count}, size, size), one an image, square and of odd size, got "
             f"{tuple(kernels.shape)}."
         )
     dtype = working_dtype(images.dtype)
     weights = kernels.to(dtype)[:, None, None].expand(-1, channels, -1, -1, -1).flatten(0, 1)
     planes = images.to(dtype).reshape(1, count * channels, height, width)
-    filtered = F.conv2d(planes, weights, padding=kernels.shape[1] // 2, groups=count * channels)
+    with without_autocast(images.device):
+        filtered = F.conv2d(planes, weights, padding=side // 2, groups=count * channels)
     return filtered.reshape(images.shape).to(images.dtype)

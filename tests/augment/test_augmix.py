@@ -228,6 +228,19 @@ def test_its_name_holds_every_setting_and_it_has_no_state():
         (lambda: AugMix(severity=0), "severity must lie"),
         (lambda: AugMix(alpha=0), "alpha must be positive"),
         (lambda: AugMix()(torch.zeros(3, 8, 8)), "batch"),
+        (lambda: AugMix()(torch.full((2, 3, 8, 8), 1.5)), "lie in"),
+        (
+            lambda: AugMix()(
+                torch.zeros(2, 3, 8, 8), parameters=AugMix().sample(torch.zeros(2, 3, 8, 9))
+            ),
+            "draw another",
+        ),
+        (
+            lambda: AugMix(all_operations=True)(
+                torch.zeros(2, 3, 8, 8), parameters=AugMix().sample(torch.zeros(2, 3, 8, 8))
+            ),
+            "for 9 operations",
+        ),
         (lambda: AugMix()(torch.zeros(2, 3, 8, 8, dtype=torch.uint8)), "to_float"),
         (
             lambda: AugMix(all_operations=True, width=9)(

@@ -170,7 +170,9 @@ def test_strengths_have_the_published_distribution(name, severity, published):
     strengths = np.linspace(0.1, severity, 20001)
     expected = np.sort([published(s) for s in strengths])
     magnitudes = np.sort((found.abs() if signed else found).double().numpy())
-    for at in np.unique(expected)[::37]:
+    values = np.unique(expected)
+    assert len(values) > 1 or (name, severity) == ("posterize", 1.0)
+    for at in values if len(values) < 40 else values[:: len(values) // 37]:
         low = np.mean(expected <= at + 1e-5) - np.mean(magnitudes <= at + 1e-5)
         assert abs(low) < 0.02
 

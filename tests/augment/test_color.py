@@ -212,6 +212,35 @@ def test_any_image_stays_in_the_box_and_rows_are_alone(
     torch.testing.assert_close(result[-1:], alone, rtol=0, atol=1e-5 + torch.finfo(dtype).eps)
 
 
+@pytest.mark.parametrize("first", [None, torch.tensor([1, 40, 170])])
+def test_by_default_each_sine_is_off_by_no_more_than_stated(first):
+    values = torch.rand(3000, generator=generator(), dtype=torch.float64)
+    batch = values.reshape(1, 1, 1, -1).expand(3, 2, -1, -1)
+    lowest = torch.ones(3, dtype=torch.int64) if first is None else first
+    for k in (0, 6):
+        coefficients = torch.zeros(3, 2, 7, dtype=torch.float64)
+        coefficients[:, :, k] = 1
+        found = tone_curve(batch, coefficients, first).flatten(0, 2)
+        wanted = curve(values, coefficients.flatten(0, 1), lowest.repeat_interleave(2))
+        errors = (found - wanted).abs().amax(1)
+        assert errors.max() < 0.0007
+    # The highest frequency of all is off by as much.
+    assert errors.max() > 0.0005
+    still = tone_curve(batch, torch.zeros(3, 2, 0, dtype=torch.float64))
+    torch.testing.assert_close(still, batch)
+
+
+@pytest.mark.parametrize("preset", [CIFAR, IMAGENET])
+@pytest.mark.parametrize("half", HALF)
+def test_autocast_around_it_changes_nothing(preset, half):
+    batch, curves = images(), drawn(preset, 4, dtype=torch.float32)
+    with torch.autocast("cpu", half):
+        found = preset.apply(batch, curves)
+        bare = tone_curve(batch, curves.coefficients, curves.first)
+    assert torch.equal(found, preset.apply(batch, curves))
+    assert torch.equal(bare, tone_curve(batch, curves.coefficients, curves.first))
+
+
 def test_what_cannot_be_done_is_refused():
     for arguments in ({"cutoff": 0}, {"band": 0}, {"temperature": -0.1}, {"temperature": math.inf}):
         with pytest.raises(InputError, match="at least"):

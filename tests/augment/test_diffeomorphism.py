@@ -206,6 +206,40 @@ def test_a_constant_image_and_the_border_stay(certified):
     torch.testing.assert_close(result[..., border], batch[..., border], rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [*HALF, torch.float32, torch.float64])
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_black_and_white_images_stay_in_the_box(value, dtype):
+    constant = torch.full((40, 3, 64, 64), value, dtype=dtype)
+    result = augmented(Diffeomorphism(), constant)
+    torch.testing.assert_close(result, constant, rtol=0, atol=1e-6)
+    assert result.min() >= 0
+    assert result.max() <= 1
+
+
+@pytest.mark.parametrize("half", HALF)
+def test_autocast_around_it_changes_nothing(half):
+    batch, warps = images(), drawn(Diffeomorphism(20), 4, (3, 12, 10), dtype=torch.float32)
+    many = noise(4, 2, 20, 20).float()
+
+    def results():
+        field = displacement_field(warps.coefficients, 12, 10)
+        return [
+            field,
+            displacement_field(many, 12, 10),
+            fold(many, 12, 10),
+            make_invertible(field),
+            jacobian_determinants(field),
+            warp(batch, field),
+            Diffeomorphism(20, certified=True).apply(batch, warps),
+        ]
+
+    with torch.autocast("cpu", half):
+        inside = results()
+    for found, wanted in zip(inside, results(), strict=True):
+        assert found.dtype == wanted.dtype
+        assert torch.equal(found, wanted)
+
+
 def test_every_image_has_its_warp_unless_they_share_one():
     apart, shared = drawn(Diffeomorphism(), 6), drawn(Diffeomorphism(shared=True), 6)
     assert len(apart.temperatures.unique()) == 6
@@ -319,8 +353,18 @@ def test_any_image_stays_in_the_box_and_rows_are_alone(
 def test_what_cannot_be_done_is_refused():
     with pytest.raises(InputError, match="at least 3"):
         Diffeomorphism(2)
-    with pytest.raises(InputError, match="displacement must be"):
-        warp(images(), torch.zeros(4, 2, 10, 12))
+    for shape in [(4, 2, 10, 12), (3, 2, 12, 10), (4, 3, 12, 10), (2, 12, 10)]:
+        with pytest.raises(InputError, match="displacement must be"):
+            warp(images(), torch.zeros(shape))
+    wrong = [torch.zeros(2, 5, 5), torch.zeros(3, 3, 5, 5), torch.zeros(3, 2, 5, 5).long()]
+    for values in wrong:
+        with pytest.raises(InputError, match="coefficients must be"):
+            displacement_field(values, 8, 8)
+        for function in (make_invertible, jacobian_determinants):
+            with pytest.raises(InputError, match="displacement must be"):
+                function(values)
+    with pytest.raises(InputError, match="height and width"):
+        displacement_field(torch.zeros(3, 2, 5, 5), 0, 8)
     with pytest.raises(InputError, match="8-bit"):
         warp(torch.zeros(1, 3, 4, 4, dtype=torch.uint8), torch.zeros(1, 2, 4, 4))
     with pytest.raises(InputError, match="unsqueeze"):

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from prime_toys import augmented, generator
+from prime_toys import augmented, generator, images
 
 from robustkit import data
-from robustkit.augment import Prime, primitives
+from robustkit.augment import Prime, Spectral, primitives
 
 NAMES = {"diffeo": "diffeomorphism", "color": "color", "spectral": "spectral"}
 BATCH = 8
@@ -42,12 +42,13 @@ def statistics(results, clean):
     ).numpy()
 
 
-def ours(name, clean, passes=4, **settings):
+def ours(name, clean, passes=4, operation=None, **settings):
     """Augment batches of eight as the reference was made, one row an image."""
     if name == "prime":
         transform = Prime(**settings)
     else:
-        (operation,) = primitives(names=(NAMES[name],), **settings)
+        if operation is None:
+            (operation,) = primitives(names=(NAMES[name],), **settings)
 
         def transform(batch, generator):
             return augmented(operation, batch, int(torch.randint(2**40, (), generator=generator)))
@@ -101,6 +102,32 @@ def test_the_comparison_sees_other_settings(name, other, photographs, reference)
     passes = 2 if name == "prime" else 4
     found = ours(name, photographs, passes, legacy=True, **other)
     assert min(chance(found[:, k], reference[name][:, k]) for k in range(5)) < 2e-3
+
+
+@pytest.mark.parametrize("sigma", [2.0, 8.0])
+def test_the_comparison_sees_another_sigma(sigma, photographs, reference):
+    other = Spectral(sigma, shared=True, centered=False)
+    found = ours("spectral", photographs, operation=other)
+    assert min(chance(found[:, k], reference["spectral"][:, k]) for k in range(5)) < 2e-3
+
+
+@pytest.mark.parametrize(("legacy", "tap"), [(True, (2, 2)), (False, (1, 1))])
+def test_the_filter_of_legacy_alone_moves_the_image(legacy, tap):
+    # On white noise the result is correlated with the input at a tap by that tap's weight: over
+    # many kernels only the delta's has a mean.
+    (operation,) = primitives(names=("spectral",), legacy=legacy)
+    clean = images(2400, (1, 12, 12))
+    parts = enumerate(clean.split(BATCH))
+    result = torch.cat([augmented(operation, part, seed) for seed, part in parts])[:, 0, 1:-1, 1:-1]
+    windows = clean[:, 0].unfold(1, 10, 1).unfold(2, 10, 1)
+    result = (result - result.mean((1, 2), keepdim=True))[:, None, None]
+    windows = windows - windows.mean((3, 4), keepdim=True)
+    product = (result * windows).sum((3, 4))
+    sizes = result.norm(dim=(3, 4)) * windows.norm(dim=(3, 4))
+    found = (product / sizes.clamp(min=1e-6)).mean(0)
+    assert found[tap] > 0.15
+    found[tap] = 0
+    assert found.abs().max() < 0.05
 
 
 def shared_part(rows):

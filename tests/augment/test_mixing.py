@@ -1,5 +1,6 @@
 """Chains and their mixture: the laws of the draws, replay, and no work in vain."""
 
+import math
 from dataclasses import dataclass, replace
 
 import pytest
@@ -9,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prime_toys import generator, images
 
-from robustkit.augment import Mixture, Operation, mix, primitives, sample_mixture
+from robustkit.augment import Operation, Prime, Spectral, mix, primitives, sample_mixture
+from robustkit.augment.operation import check_operations
 from robustkit.errors import InputError
 
 HALF = [torch.float16, torch.bfloat16]
@@ -295,7 +297,6 @@ def test_what_cannot_be_done_is_refused():
         ({"width": 0}, "at least 1"),
         ({"depth": 0}, "at least 1"),
         ({"mixing": "codes"}, "Did you mean 'code'"),
-        ({"parameters": Mixture(torch.ones(3, 4), ())}, "3 images"),
     ]:
         with pytest.raises(InputError, match=words):
             mix(batch, operations, **wrong)
@@ -309,6 +310,11 @@ def test_what_cannot_be_done_is_refused():
         mix(batch[:0], operations)
     with pytest.raises(InputError, match="shape"):
         sample_mixture(operations, (3, 32, 32))
+    for value, words in [(-0.01, "lie in"), (1.01, "lie in"), (math.nan, "NaN")]:
+        outside = batch.clone()
+        outside[1, 2, 3, 4] = value
+        with pytest.raises(InputError, match=words):
+            mix(outside, operations)
 
     class Loose(Power):
         def sample(self, count, shape, **_):
@@ -316,3 +322,41 @@ def test_what_cannot_be_done_is_refused():
 
     with pytest.raises(InputError, match="parameters"):
         mix(batch, [Loose(1.0)])
+
+
+def test_a_mixture_serves_the_images_and_operations_that_it_was_drawn_for():
+    batch, operations = images(6), primitives("cifar")
+    mixture = sample_mixture(operations, batch.shape, generator=generator())
+    for others, words in [
+        (images(5), "6 images"),
+        (images(6, (1, 12, 10)), r"\(3, 12, 10\)"),
+        (images(6, (3, 10, 12)), r"\(3, 12, 10\)"),
+    ]:
+        with pytest.raises(InputError, match=words):
+            mix(others, operations, parameters=mixture)
+        with pytest.raises(InputError, match=words):
+            Prime()(others, parameters=mixture)
+    for wrong in (operations[:2], [*operations, Spectral()]):
+        with pytest.raises(InputError, match="for 3 operations"):
+            mix(batch, wrong, parameters=mixture)
+
+
+def test_what_is_no_operation_is_refused():
+    class Module(torch.nn.Module):
+        sample, apply = Power.sample, Power.apply
+
+    check_operations([*primitives("cifar"), Power(1.0), Module()])
+    for wrong, words in [
+        (Prime(), r"\[\*Prime\(\).operations\]"),
+        (torch.nn.Identity(), "got Identity"),
+        (1, "got int"),
+        (Spectral, r"Spectral\(...\)"),
+    ]:
+        with pytest.raises(InputError, match=r"operations\[1\].*" + words):
+            check_operations([Spectral(), wrong])
+    batch, operations = images(), [Prime()]
+    with pytest.raises(InputError, match="methods sample and apply"):
+        mix(batch, operations)
+    with pytest.raises(InputError, match="methods sample and apply"):
+        sample_mixture(operations, batch.shape)
+    assert mix(batch, [*Prime().operations], generator=generator()).shape == batch.shape

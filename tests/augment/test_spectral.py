@@ -149,6 +149,15 @@ def test_the_layout_of_the_input_does_not_matter():
     )
 
 
+@pytest.mark.parametrize("half", HALF)
+def test_autocast_around_it_changes_nothing(half):
+    batch, kernels = images(), drawn(Spectral(), 4, dtype=torch.float32)
+    with torch.autocast("cpu", half):
+        found, clipped = filter_images(batch, kernels), Spectral().apply(batch, kernels)
+    assert torch.equal(found, filter_images(batch, kernels))
+    assert torch.equal(clipped, Spectral().apply(batch, kernels))
+
+
 def test_what_cannot_be_done_is_refused():
     for arguments in ({"sigma": -1.0}, {"sigma": math.nan}, {"size": 2}, {"size": 0}):
         with pytest.raises(InputError):
@@ -157,5 +166,6 @@ def test_what_cannot_be_done_is_refused():
         Spectral(size=1, centered=False)
     with pytest.raises(InputError, match="one an image"):
         filter_images(images(4), torch.zeros(3, 3, 3))
-    with pytest.raises(InputError, match="odd"):
-        filter_images(images(4), torch.zeros(4, 2, 2))
+    for shape in [(4, 2, 2), (4, 3, 5), (4, 3, 2), (4, 3), (4, 1, 3, 3), ()]:
+        with pytest.raises(InputError, match="square and of odd size"):
+            filter_images(images(4), torch.zeros(shape))
