@@ -16,6 +16,12 @@ def _one_thread() -> None:
 
 
 @pytest.fixture(autouse=True)
+def _same_weights_each_time() -> None:
+    # Layers that a test makes without a word about seeds are the same in every run.
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
 def _nothing_read_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     # What a process has read adds up; each test is a process of its own.
     monkeypatch.setattr(inputs, "_noted", {})

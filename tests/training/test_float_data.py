@@ -119,7 +119,8 @@ def test_adversarial_training_without_bounds_gives_up_what_the_attack_can_flip()
         "strong": Adversarial(2, 1.0, steps=3, bounds=None),
     }.items():
         model = nn.Sequential(nn.Linear(2, 2))
-        nn.init.zeros_(model[0].weight)
+        for parameter in model.parameters():
+            nn.init.zeros_(parameter)
         settings = {"epochs": 20, "learning_rate": 0.5, "batch_size": 40, "weight_decay": 0.0}
         train(model, data, adversarial=adversarial, **settings)
         weights[name] = (model[0].weight[1] - model[0].weight[0]).detach()
