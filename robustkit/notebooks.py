@@ -8,6 +8,7 @@ Only its code decides what a run does; new prose goes beside the outputs that ar
 import copy
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ _LANGUAGE = {
 }
 _OF_THE_NOTEBOOK = ("papermill", "jupytext", "widgets")
 _INJECTED = "injected-parameters"
+_DRAWING = "image/svg+xml"
 _OF_THE_CELL = ("papermill", "execution", "ExecuteTime", "lines_to_next_cell")
 
 
@@ -85,7 +87,8 @@ def clean(notebook: Any) -> None:
     """Strip from a notebook, in place, what depends on the machine, the moment and the tools.
 
     Outputs, execution counts, tags and figure metadata stay; text that one cell printed in
-    several pieces becomes one piece, because where it was cut is a matter of timing.
+    several pieces becomes one piece, because where it was cut is a matter of timing. Drawings lose
+    the white space between their elements.
     """
     for key in _OF_THE_NOTEBOOK:
         notebook.metadata.pop(key, None)
@@ -100,6 +103,9 @@ def clean(notebook: Any) -> None:
         cell["id"] = hashlib.sha256(f"{position}\n{cell.source}".encode()).hexdigest()[:12]
         if cell.cell_type == "code":
             cell.outputs = _joined(cell.outputs)
+            for output in cell.outputs:
+                if _DRAWING in output.get("data", {}):
+                    output.data[_DRAWING] = _on_one_line(output.data[_DRAWING])
 
 
 def refreshed(executed: Any, text: Any) -> Any:
@@ -139,6 +145,11 @@ def dumps_with(notebook: Any, record: Mapping[str, Any]) -> str:
     plain = json.loads(nbformat.writes(notebook))
     plain["metadata"]["robustkit"] = {"record": record}
     return dumps(plain)
+
+
+def _on_one_line(drawing: str) -> str:
+    # A line of a drawing is an element of a list in the file, with an indent of its own.
+    return re.sub(r"\s*\n\s*", " ", re.sub(r">\s+<", "><", drawing))
 
 
 def _joined(outputs: list[Any]) -> list[Any]:

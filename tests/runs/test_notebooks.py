@@ -1,4 +1,5 @@
 import json
+from xml.etree import ElementTree
 
 import nbformat
 import pytest
@@ -119,6 +120,37 @@ def test_cleaning_strips_what_the_tools_left_and_keeps_the_rest():
     assert notebook.cells[1].metadata == {"tags": ["kept"]}
     assert [output.get("text") for output in cell.outputs] == ["ab\n", "c", None]
     assert cell.execution_count == 4
+
+
+def test_cleaning_puts_a_drawing_on_one_line_and_changes_none_of_it():
+    drawing = """<?xml version="1.0"?>
+<svg xmlns="http://www.w3.org/2000/svg">
+ <!-- a > b -->
+ <path d="M 0 0
+L 1 1
+"/>
+  <g>
+   <text>two words</text>
+  </g>
+</svg>
+"""
+    output = new_output("display_data", data={"image/svg+xml": drawing, "text/plain": "a\n b"})
+    notebook = new_notebook(cells=[new_code_cell("1", outputs=[output])])
+    notebooks.clean(notebook)
+    data = notebook.cells[0].outputs[0].data
+    assert data["text/plain"] == "a\n b"
+    assert "\n" not in data["image/svg+xml"]
+    before, after = (
+        list(ElementTree.fromstring(text).iter())
+        for text in (drawing, *data.values())
+        if text.startswith("<")
+    )
+    assert [element.tag for element in before] == [element.tag for element in after]
+    assert after[1].get("d").split() == before[1].get("d").split()
+    assert after[-1].text == "two words"
+    once = data["image/svg+xml"]
+    notebooks.clean(notebook)
+    assert notebook.cells[0].outputs[0].data["image/svg+xml"] == once
 
 
 def test_a_written_notebook_carries_its_record_in_order(tmp_path):
