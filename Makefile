@@ -30,7 +30,7 @@ types: install
 	$(BIN)/mypy
 
 unit: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests --ignore tests/book
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests --ignore tests/book --numprocesses auto --dist worksteal
 
 notebooks: install
 	$(BIN)/python -m pytest --nbval --nbval-current-env --nbval-sanitize-with tests/notebooks/sanitize.cfg $(NOTEBOOKS)

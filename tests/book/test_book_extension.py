@@ -7,7 +7,16 @@ from typing import Any
 import pytest
 from bs4 import BeautifulSoup
 from docutils import nodes
-from robustkit_book import figures, mathjax, polish, provenance, scoreboard, signatures, values
+from robustkit_book import (
+    figures,
+    mathjax,
+    parity,
+    polish,
+    provenance,
+    scoreboard,
+    signatures,
+    values,
+)
 from robustkit_book.works import Work, authors
 
 from robustkit import claims
@@ -237,6 +246,87 @@ class TestScoreboard:
         made = scoreboard.verdict("not run")
         assert made.astext() == "not run"
         assert made["classes"] == ["robustkit-verdict", "robustkit-not-run"]
+
+
+class TestParity:
+    ROWS = {  # noqa: RUF012
+        "fog": {
+            "comparisons": {
+                "formula": {
+                    "with": "<script>alert(1)</script>",
+                    "largest": 1e-12,
+                    "unit": "range",
+                    "file": "test_fog.py",
+                },
+                "single": {
+                    "with": "float32",
+                    "largest": 2e-6,
+                    "unit": "range",
+                    "file": "test_fog.py",
+                },
+            }
+        },
+        "motion_blur": {
+            "comparisons": {
+                "outputs": {
+                    "with": "stored",
+                    "largest": 1,
+                    "unit": "levels",
+                    "share": 0.003,
+                    "file": "test_motion.py",
+                },
+            },
+            "different": "No <b>magic</b>.",
+        },
+    }
+
+    def test_a_row_holds_what_the_file_says_as_text(self) -> None:
+        page = soup(rendered(parity.rows_table(self.ROWS)))
+        assert not page.find(["script", "b"])
+        assert page.table is not None
+        assert page.table["class"] == ["parity"]
+        assert len(page.select("thead th")) == 3
+        fog, motion = page.select("tbody tr")
+        assert motion["id"] == "parity-motion-blur"
+        first, second, third = (cell.get_text().split() for cell in fog.select("th, td"))
+        assert first == ["fog", "test_fog.py"]
+        assert " ".join(second) == (
+            "<script>alert(1)</script>: 10⁻¹² of the range float32: 2 · 10⁻⁶ of the range"
+        )
+        assert third == ["nothing"]
+        assert "stored: 1 level, in at most 0.3\N{NO-BREAK SPACE}% of" in motion.get_text()
+        assert "No <b>magic</b>." in motion.get_text()
+
+    @pytest.mark.parametrize(
+        ("row", "text"),
+        [
+            ({"unit": "range", "largest": 0}, "equal"),
+            ({"unit": "range", "largest": 2e-4, "share": 0.002}, "2 · 10⁻⁴ of the range, for all"),
+            ({"unit": "levels", "largest": 0}, "equal in every level"),
+            ({"unit": "levels", "largest": 0.5}, "0.5 level"),
+            ({"unit": "levels", "largest": 40, "share": 0.02}, "40 levels, in at most 2"),
+            ({"unit": "probability", "largest": 1e-6}, "10⁻⁶ in total variation"),
+            ({"unit": "errors", "largest": 4}, "4 standard errors"),
+            ({"unit": "errors", "largest": 4, "share": 0.004}, "4 standard errors, and 0.4"),
+        ],
+    )
+    def test_a_limit_is_a_phrase(self, row: dict[str, Any], text: str) -> None:
+        assert parity.limit(row).startswith(text)
+
+    def test_an_unknown_unit_is_refused(self) -> None:
+        with pytest.raises(LookupError, match="unit 'inch'"):
+            parity.limit({"unit": "inch", "largest": 1})
+
+    def test_the_table_of_the_book_has_a_row_for_each_corruption(self) -> None:
+        from robustkit.corruptions import C_BAR, CORRUPTIONS, EXTRA
+
+        rows = parity.read(Path(__file__).resolve().parents[2] / "book" / "parity.yml")
+        page = soup(rendered(parity.rows_table(rows)))
+        names = [cell.get_text() for cell in page.select("tbody th .literal, tbody th code")]
+        assert names == [*CORRUPTIONS, *EXTRA, *C_BAR]
+        assert [len(row.select(".comparison")) for row in page.select("tbody tr")] == [
+            len(row["comparisons"]) for row in rows.values()
+        ]
 
 
 def rendered(node: nodes.Node) -> str:

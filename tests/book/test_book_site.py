@@ -83,6 +83,15 @@ def test_scoreboard_has_a_heading_for_each_cell(site: Path) -> None:
         assert all(cell.select(".robustkit-verdict") for cell in table.select("td:last-child"))
 
 
+def test_tolerances_stand_on_the_page_of_corruptions(site: Path) -> None:
+    text = (site / "book/api/corruptions.html").read_text(encoding="utf-8")
+    (table,) = BeautifulSoup(text, "html.parser").select("table.parity")
+    assert len(table.select("tbody tr")) == 34
+    assert {cell["scope"] for cell in table.select("thead th")} == {"col"}
+    # What a phone shows above each cell of a card.
+    assert all(cell.get("data-label") for cell in table.select("tbody th, tbody td"))
+
+
 def test_site_is_small_and_holds_no_sources_of_the_project(site: Path) -> None:
     sizes = {file: file.stat().st_size for file in site.rglob("*") if file.is_file()}
     mathjax = sum(size for file, size in sizes.items() if "mathjax" in file.parts)

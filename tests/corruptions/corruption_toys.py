@@ -47,6 +47,10 @@ class Published:
         """Return the moments of six published runs of a corruption with chance."""
         return self.stored[f"moments_{name}_{severity}"]
 
+    def runs(self, corrupted, count):
+        """Return the moments of `corrupted(seed)` for as many seeds."""
+        return np.array([self.moments_of(corrupted(seed)) for seed in range(count)])
+
     def moments_of(self, result):
         """Return the same moments of 8-bit images."""
         change = result.double() - self.images.double()

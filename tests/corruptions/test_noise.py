@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from corruption_parity import held_to
 from corruption_toys import Published, draws, images
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -26,28 +27,79 @@ def flat(level, count=400, side=50):
     return torch.full((count, 1, side, side), level / 255)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_gaussian_and_speckle_are_their_formulas(dtype):
-    batch = images(4, (3, 9, 7), dtype=dtype)
-    noise = draws(4).normal("noise", (3, 9, 7)).to(dtype)
-    gaussian, speckle = gaussian_noise(batch, draws(4), 0.3), speckle_noise(batch, draws(4), 0.3)
-    assert gaussian.dtype == speckle.dtype == dtype
-    torch.testing.assert_close(gaussian, batch + 0.3 * noise, rtol=0, atol=1e-6)
-    torch.testing.assert_close(speckle, batch + batch * noise * 0.3, rtol=0, atol=1e-6)
+NORMAL = {"gaussian_noise": gaussian_noise, "speckle_noise": speckle_noise}
 
 
+@held_to("gaussian_noise/formula", "gaussian_noise/single")
+def test_gaussian_noise_is_its_formula(allowed):
+    batch = images(4, (3, 9, 7), dtype=torch.float64)
+    noise = draws(4).normal("noise", (3, 9, 7)).double()
+    for scale in (0.04, 0.3, 0.38):
+        found = gaussian_noise(batch.to(allowed.dtype), draws(4), scale)
+        assert found.dtype == allowed.dtype
+        allowed.check(found, batch + scale * noise)
+
+
+@held_to("speckle_noise/formula", "speckle_noise/single")
+def test_speckle_noise_is_its_formula(allowed):
+    batch = images(4, (3, 9, 7), dtype=torch.float64)
+    noise = draws(4).normal("noise", (3, 9, 7)).double()
+    for scale in (0.06, 0.3, 0.6):
+        found = speckle_noise(batch.to(allowed.dtype), draws(4), scale)
+        assert found.dtype == allowed.dtype
+        allowed.check(found, batch + batch * noise * scale)
+
+
+@held_to("gaussian_noise/law", "speckle_noise/law")
 @pytest.mark.parametrize("scale", [0.04, 0.38])
-def test_gaussian_noise_has_its_standard_deviation_before_clipping(scale):
-    batch = images(100, (3, 32, 32))
-    noise = (gaussian_noise(batch, draws(100), scale) - batch).double()
+def test_normal_noise_has_its_standard_deviation_before_clipping(scale, allowed):
+    batch = images(100, (3, 32, 32)).clamp(min=0.1)
+    noise = (NORMAL[allowed.name](batch, draws(100), scale) - batch).double()
+    noise = noise / (batch if allowed.name == "speckle_noise" else 1) / scale
     count = noise.numel()
-    assert abs(noise.mean()) < 4 * scale / math.sqrt(count)
-    assert abs(noise.var() / scale**2 - 1) < 4 * math.sqrt(2 / count)
-    assert noise.min() < -4 * scale < 4 * scale < noise.max()
+    moments = torch.stack([noise.mean(), noise.var()])
+    errors = torch.tensor([1, math.sqrt(2)]) / math.sqrt(count)
+    allowed.check(moments, torch.tensor([0, 1]), errors)
+    assert noise.min() < -4 < 4 < noise.max()
 
 
+def photons_by_element(levels, bits, table):
+    """Return the count that the bits of each element stand for in the row of its level."""
+    counts = []
+    for level, word in zip(levels.flatten().tolist(), bits.flatten().tolist(), strict=True):
+        column, within = divmod(word % 2**32, 2**table.under)
+        cell = level * table.size + column % table.size
+        alias, own = table.numbers[2 * cell].item(), table.numbers[2 * cell + 1].item()
+        counts.append(own if within < table.thresholds[cell].item() else alias)
+    return torch.tensor(counts, dtype=torch.float64).reshape(levels.shape)
+
+
+@held_to("shot_noise/formula", "shot_noise/single")
+@pytest.mark.parametrize("rate", [3, 60, 500])
+def test_shot_noise_is_looked_up_in_the_tables(rate, allowed):
+    batch = images(2, (3, 12, 13), dtype=torch.float64)
+    table = poisson._table(rate, torch.device("cpu"))
+    bits = draws(2).bits("poisson", (3, 12, 13))
+    expected = photons_by_element((batch * 255).round().int(), bits, table) / rate
+    allowed.check(shot_noise(batch.to(allowed.dtype), draws(2), rate), expected)
+
+
+@held_to("shot_noise/between")
+@pytest.mark.parametrize("rate", [3, 60, 500])
+def test_what_lies_between_two_levels_is_drawn_by_inversion(rate, allowed):
+    batch = torch.rand(3, 3, 40, 41, generator=torch.Generator().manual_seed(0)).double()
+    table = poisson._table(rate, torch.device("cpu"))
+    levels, rest = (batch * 255).floor(), (batch * 255).frac() / 255
+    bits = draws(3).bits("poisson", (3, 40, 41))
+    uniform = draws(3).uniform("poisson/rest", (3, 40, 41)).double()
+    more = scipy_stats.poisson.ppf(uniform.numpy(), rate * rest.numpy()).clip(0)
+    expected = photons_by_element(levels.int(), bits, table) + torch.from_numpy(more)
+    allowed.check(shot_noise(batch, draws(3), rate), expected / rate)
+
+
+@held_to("shot_noise/law")
 @pytest.mark.parametrize("rate", RATES)
-def test_the_tables_hold_the_poisson_law_of_every_level(rate):
+def test_the_tables_hold_the_poisson_law_of_every_level(rate, allowed):
     table = poisson._table(float(rate), torch.device("cpu"))
     size, under = table.size, table.under
     thresholds = table.thresholds.reshape(256, size).double().numpy()
@@ -59,7 +111,7 @@ def test_the_tables_hold_the_poisson_law_of_every_level(rate):
     np.add.at(found, (levels, own.long().numpy()), thresholds / 2**under / size)
     np.add.at(found, (levels, alias.long().numpy()), (1 - thresholds / 2**under) / size)
     expected = scipy_stats.poisson.pmf(np.arange(highest + 1), rate * levels / 255)
-    assert np.abs(found - expected).sum(axis=1).max() / 2 < 1e-6
+    allowed.check(found, expected)
     assert np.abs(found - expected).max() < 1e-8
 
 
@@ -107,14 +159,26 @@ def test_shot_noise_keeps_black_and_knows_8_bit_levels():
     assert torch.equal(shot_noise(mixed, draws(5), 50)[:4], whole[:4])
 
 
+@held_to("impulse_noise/formula")
 @pytest.mark.parametrize("amount", [0.01, 0.27, 1.0])
-def test_impulse_noise_sets_elements_with_its_chances(amount):
+def test_impulse_noise_is_its_formula(amount, allowed):
+    batch = images(4, (3, 19, 17), dtype=torch.float64)
+    signed = draws(4).bits("noise", (3, 19, 17)).double()
+    # A number in [0, 1): the lowest share becomes white, the highest black.
+    number = (signed + 2**31) / 2**32
+    expected = torch.where(number < amount / 2, 1, torch.where(number >= 1 - amount / 2, 0, batch))
+    allowed.check(impulse_noise(batch, draws(4), amount), expected)
+    allowed.check(impulse_noise(batch.float(), draws(4), amount), expected.float())
+
+
+@held_to("impulse_noise/law")
+@pytest.mark.parametrize("amount", [0.01, 0.27, 1.0])
+def test_impulse_noise_sets_elements_with_its_chances(amount, allowed):
     batch = torch.full((200, 3, 40, 40), 0.5)
     result = impulse_noise(batch, draws(200), amount)
-    count = batch.numel()
-    for value in (0, 1):
-        found = int((result == value).sum())
-        assert abs(found - amount / 2 * count) < 4 * math.sqrt(amount / 2 * count)
+    count, half = batch.numel(), amount / 2
+    shares = torch.tensor([(result == value).double().mean() for value in (0, 1)])
+    allowed.check(shares, torch.tensor([half, half]), math.sqrt(half * (1 - half) / count))
     assert ((result == 0) | (result == 1) | (result == 0.5)).all()
     # Channels are hit independently: all three together with the third power.
     all_three = (result != 0.5).all(dim=1).double().mean().item()
@@ -139,12 +203,11 @@ def test_an_image_is_changed_alike_in_any_batch(function, parameter, order, coun
     assert torch.equal(batch, kept)
 
 
-@pytest.mark.parametrize("name", ["gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise"])
-def test_the_moments_are_those_of_the_published_code(name, real_data):
+@held_to(*(f"{name}_noise/moments" for name in ("gaussian", "shot", "impulse", "speckle")))
+@pytest.mark.parametrize("severity", [1, 2, 3, 4, 5])
+def test_the_moments_are_those_of_the_published_code(severity, real_data, allowed):
     published = Published(real_data)
-    for severity in range(1, 6):
-        expected = published.moments(name, severity)
-        found = published.moments_of(corrupt(published.images, name, severity))
-        # Seven runs in all; the published ones say how far runs lie apart.
-        spread = expected.std(axis=0, ddof=1)
-        assert (np.abs(found - expected.mean(axis=0)) < 6 * spread + 1e-4).all()
+    runs = published.runs(
+        lambda seed: corrupt(published.images, allowed.name, severity, seed=seed), 6
+    )
+    allowed.check_moments(runs, published.moments(allowed.name, severity))

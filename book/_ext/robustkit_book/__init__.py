@@ -1,6 +1,6 @@
-"""What the book adds to Sphinx: numbers of records in the text, the scoreboard, the block on how a
-page was made, figures for both colour schemes, MathJax from our own folder, and a last pass over
-the HTML."""
+"""What the book adds to Sphinx: numbers of records in the text, the scoreboard, the tolerances of
+corruptions, the block on how a page was made, figures for both colour schemes, MathJax from our own
+folder, and a last pass over the HTML."""
 
 from pathlib import Path
 from typing import Any
@@ -9,13 +9,14 @@ from sphinx.application import Sphinx
 
 from robustkit.plots import DARK
 
-from . import live, mathjax, polish, provenance, scoreboard, signatures, values, works
+from . import live, mathjax, parity, polish, provenance, scoreboard, signatures, values, works
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register everything (called by Sphinx)."""
     app.add_role("value", values.ValueRole())
     app.add_directive("scoreboard", scoreboard.Scoreboard)
+    app.add_directive("parity", parity.Parity)
     app.connect("env-get-outdated", live.outdated)
     app.connect("doctree-read", provenance.append_block)
     app.connect("autodoc-process-signature", signatures.from_source)

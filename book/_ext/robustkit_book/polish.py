@@ -73,8 +73,8 @@ def name_table_headers(soup: BeautifulSoup) -> None:
 
 
 def label_cells(soup: BeautifulSoup) -> None:
-    """Repeat the heading of its column in each cell of a claims table, which a phone stacks."""
-    for table in soup.select("table.scoreboard, table.robustkit-claims"):
+    """Repeat the heading of its column in each cell of a table that a phone stacks."""
+    for table in soup.select("table.scoreboard, table.robustkit-claims, table.parity"):
         headings = [heading.get_text(" ", strip=True) for heading in table.select("thead th")]
         for row in table.select("tbody tr"):
             for heading, cell in zip(headings, row.find_all(["th", "td"]), strict=False):
