@@ -1,0 +1,213 @@
+"""RICS: robust inference by crop selection, around any classifier."""
+
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from robustkit.data import as_float
+from robustkit.errors import InputError, unknown
+from robustkit.translation.circular import canonical, select_circular
+from robustkit.translation.content_hash import hash_score
+from robustkit.translation.levels import Size, as_levels, check_fits, pair
+from robustkit.translation.scores import Score, resolve_score
+from robustkit.translation.selection import Selection, check_way, crops_at, select
+from robustkit.translation.window_selection import select_windows
+
+
+def score_maps(
+    images: Shaped[Tensor, "..."], crop: Size, score: str | Score = "filter", key: int = 0
+) -> tuple[Int[Tensor, "n rows columns"], Int[Tensor, "n rows columns"]]:
+    """Return the scores and the content hashes of all crops of images, int64, placed as they are.
+
+    - `images`: `(N, C, H, W)`, uint8, or floating point that holds 8-bit levels (`as_levels`).
+    - `crop`: rows and columns, or one number for both, in pixels.
+    - `score`: "filter", "hash", "laplacian", or a function of uint8 images and (rows, columns) that
+      returns int64; it must not depend on where a crop lies.
+    - `key`: of the score and of the hash.
+
+    Raises `InputError` for other images, crops that do not fit, or other scores.
+    """
+    levels, size = as_levels(images), pair("crop", crop)
+    scores = _scores(levels, size, resolve_score(score, key))
+    return scores, _hashes(levels, size, scores, resolve_score(score, key), key)
+
+
+def best_positions(
+    images: Shaped[Tensor, "..."], crop: Size, score: str | Score = "filter", key: int = 0
+) -> Int[Tensor, "n 2"]:
+    """Return the positions of `select(*score_maps(images, crop, score, key))`, at a lower cost.
+
+    Only images whose best score is reached twice need hashes. Raises `InputError` as `score_maps`.
+    """
+    levels, size, rate = as_levels(images), pair("crop", crop), resolve_score(score, key)
+    scores = _scores(levels, size, rate)
+    best, places = scores.flatten(1).max(dim=1)
+    positions = torch.stack([places // scores.shape[2], places % scores.shape[2]], dim=1)
+    (tied,) = ((scores == best[:, None, None]).sum(dim=(1, 2)) > 1).nonzero(as_tuple=True)
+    if len(tied):
+        hashes = _hashes(levels[tied], size, scores[tied], rate, key)
+        positions[tied] = select(scores[tied], hashes).positions
+    return positions
+
+
+def _scores(levels: Tensor, crop: tuple[int, int], rate: Score) -> Tensor:
+    check_fits(levels, crop)
+    scores = rate(levels, crop)
+    rows, columns = (levels.shape[2 + axis] - crop[axis] + 1 for axis in (0, 1))
+    if scores.shape != (len(levels), rows, columns) or scores.dtype != torch.int64:
+        raise InputError(
+            f"the score must return int64 of shape {(len(levels), rows, columns)}, got "
+            f"{scores.dtype} of shape {tuple(scores.shape)}."
+        )
+    return scores
+
+
+def _hashes(levels: Tensor, crop: tuple[int, int], scores: Tensor, rate: Score, key: int) -> Tensor:
+    hashing = hash_score(key)
+    return scores if rate == hashing else hashing(levels, crop)
+
+
+class RICS(nn.Module):
+    """Classify one crop of each image, selected by its own pixels, or a few crops.
+
+    - `model`: any classifier of images in [0, 1]; normalisation belongs to it. Its mode, training
+      or evaluation, becomes that of this module.
+    - `crop`: rows and columns of a crop, or one number for both, in pixels.
+    - `score`: what selects: "filter", which small noise rarely changes, "hash", for guarantees,
+      both keyed by `key`, "laplacian", or a function (`score_maps`).
+    - `mode`: "crop" for a camera that moves, or "circular" for images whose pixels come back at the
+      other side: crops go on there, all circular shifts of an image select the same pixels, and
+      the logits are the same, exactly. The score is then "seam" by default, and the crop may be
+      None, the whole image (`select_circular`); only "argmax" selects.
+    - `select`, `radius`, `count`: "argmax", "landmark" or "bottomk" and their arguments, see the
+      function `select`. Of several crops the mean probabilities count, whose logarithms are the
+      logits, so that each crop weighs at most 1 / `count`.
+    - `size`: what the model takes: crops are resized to it, bilinear and antialiased. It happens
+      after the selection, because resampled pixels change with every shift.
+
+    Images are `(N, C, H, W)`, uint8, or floating point that holds 8-bit levels (`as_levels`);
+    gradients pass to the pixels of the selected crops. All crops are candidates, so that a shift of
+    the window by whole pixels keeps most of them; the selected crop changes only if it left the
+    window, or a better one came in.
+
+    Raises `InputError` for other arguments, images or crops that do not fit. Source: our reading of
+    Shifman and Weiss, Lost in translation, ECCV 2024 (RICS: robust inference by crop selection).
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        crop: Size | None,
+        *,
+        score: str | Score | None = None,
+        mode: str = "crop",
+        select: str = "argmax",
+        radius: int = 8,
+        count: int = 8,
+        size: Size | None = None,
+        key: int = 0,
+    ) -> None:
+        check_way(select, radius, count)
+        if mode not in ("crop", "circular"):
+            raise unknown("mode", mode, ("crop", "circular"))
+        if mode == "circular" and select != "argmax":
+            raise InputError(f"a circular shift keeps all crops: use 'argmax', not {select!r}.")
+        if mode == "crop" and crop is None:
+            raise InputError("mode='crop' needs the size of a crop, smaller than the images.")
+        super().__init__()
+        self.model, self.mode, self.key = model, mode, key
+        self.crop = None if crop is None else pair("crop", crop)
+        if score is None:
+            score = "filter" if mode == "crop" else "seam"
+        seam = mode == "circular" and score == "seam"
+        self.score: str | Score = score if seam else resolve_score(score, key)
+        self.how, self.radius, self.count = select, radius, count
+        self.size = None if size is None else pair("size", size)
+        self.training = model.training
+
+    def forward(self, images: Shaped[Tensor, "..."]) -> Float[Tensor, "n classes"]:
+        """Return the logits of the selected crop, or the logarithms of mean probabilities."""
+        if self.how != "bottomk":
+            return self._logits(self.crops(images))
+        chosen = self.select(images)
+        crops = crops_at(images, chosen.positions, self._crop())
+        logits = self._logits(crops.flatten(0, 1)).unflatten(0, crops.shape[:2])
+        return _pooled(logits, chosen.hashes >= 0)
+
+    def select(self, images: Shaped[Tensor, "..."]) -> Selection:
+        """Return which crops are selected, and by how much; see `Selection`."""
+        if self.mode == "circular":
+            return select_circular(images, self.crop, score=self.score, key=self.key)
+        return select(*self.score_maps(images), how=self.how, radius=self.radius, count=self.count)
+
+    def select_windows(
+        self, source: Shaped[Tensor, "..."], window: Size, positions: Shaped[Tensor, "..."]
+    ) -> Selection:
+        """Return which crops are selected in P windows of each of N scenes, from one map of each.
+
+        - `source`: `(N, C, H, W)` scenes; `window`: the size of windows, in pixels.
+        - `positions`: int64 `(P, 2)` or `(N, P, 2)`, of the windows' first pixels in the scenes.
+
+        The result has the dimensions (N, P) and equals `select` of every window; its positions are
+        in the frame of the window. Raises `InputError` for windows smaller than the crop, or not
+        inside the scene.
+        """
+        size, crop = pair("window", window), self._crop()
+        grid = (size[0] - crop[0] + 1, size[1] - crop[1] + 1)
+        if min(grid) < 1:
+            raise InputError(
+                f"a window of {size[0]} x {size[1]} pixels is smaller than the crop of "
+                f"{crop[0]} x {crop[1]}."
+            )
+        scores, hashes = self.score_maps(source)
+        return select_windows(
+            scores, hashes, grid, positions, how=self.how, radius=self.radius, count=self.count
+        )
+
+    def crops(self, images: Shaped[Tensor, "..."]) -> Shaped[Tensor, "n ..."]:
+        """Return the selected crops before they are resized, in the type of the images.
+
+        `(N, C, rows, columns)`, or of "bottomk" `(N, count, C, rows, columns)`.
+        """
+        if self.mode == "circular":
+            return canonical(images, self.crop, score=self.score, key=self.key)
+        crop = self._crop()
+        if self.how == "argmax":
+            positions = best_positions(images, crop, self.score, self.key)
+        else:
+            positions = self.select(images).positions
+        return crops_at(images, positions, crop)
+
+    def score_maps(
+        self, images: Shaped[Tensor, "..."]
+    ) -> tuple[Int[Tensor, "n rows columns"], Int[Tensor, "n rows columns"]]:
+        """Return the scores and the content hashes of all crops; see the function `score_maps`.
+
+        Raises `InputError` in circular mode, where `circular_scores` has them.
+        """
+        return score_maps(images, self._crop(), self.score, self.key)
+
+    def extra_repr(self) -> str:
+        """Show the crop and how it is selected in `print(rics)`."""
+        how = f"score={self.score}, mode={self.mode!r}, select={self.how!r}"
+        return f"crop={self.crop}, {how}, size={self.size}"
+
+    def _crop(self) -> tuple[int, int]:
+        if self.crop is None or self.mode == "circular":
+            raise InputError("there are no windows in circular mode; call circular_scores instead.")
+        return self.crop
+
+    def _logits(self, crops: Tensor) -> Tensor:
+        pixels = as_float(crops)
+        if self.size is not None and self.size != pixels.shape[2:]:
+            pixels = interpolate(pixels, self.size, mode="bilinear", antialias=True)
+        logits: Tensor = self.model(pixels)
+        return logits
+
+
+def _pooled(logits: Tensor, counts: Tensor) -> Tensor:
+    # A crop that is there to fill a place has no share in the mean.
+    shares = counts.to(logits.dtype)
+    shares = (shares / shares.sum(dim=1, keepdim=True)).log()
+    return torch.logsumexp(logits.log_softmax(dim=2) + shares[..., None], dim=1)
