@@ -27,8 +27,8 @@ def overlap(candidates: Size, shift: int | tuple[int, ...]) -> float:
       window less that of the crop plus 1.
     - `shift`: rows and columns, or one number for rows alone.
 
-    It is `(1 - |a| / n) (1 - |b| / m)` for a shift `(a, b)` of n x m candidates, and 0 from n rows or
-    m columns on. Raises `InputError` for candidates below 1 or other shifts.
+    It is `(1 - |a| / n) (1 - |b| / m)` for a shift `(a, b)` of `(n, m)` candidates, and 0 from n
+    rows or m columns on. Raises `InputError` for candidates below 1 or other shifts.
     """
     return float(_kept(pair("candidates", candidates), shift))
 
