@@ -30,6 +30,7 @@ _LANGUAGE = {
 _OF_THE_NOTEBOOK = ("papermill", "jupytext", "widgets")
 _INJECTED = "injected-parameters"
 _DRAWING = "image/svg+xml"
+_PLACES = re.compile(r'(?<=\s)(?:d|x|y)="[-+\s\d.A-Za-z]*"')
 _OF_THE_CELL = ("papermill", "execution", "ExecuteTime", "lines_to_next_cell")
 
 
@@ -105,7 +106,7 @@ def clean(notebook: Any) -> None:
             cell.outputs = _joined(cell.outputs)
             for output in cell.outputs:
                 if _DRAWING in output.get("data", {}):
-                    output.data[_DRAWING] = _on_one_line(output.data[_DRAWING])
+                    output.data[_DRAWING] = _compact(output.data[_DRAWING])
 
 
 def refreshed(executed: Any, text: Any) -> Any:
@@ -147,9 +148,11 @@ def dumps_with(notebook: Any, record: Mapping[str, Any]) -> str:
     return dumps(plain)
 
 
-def _on_one_line(drawing: str) -> str:
+def _compact(drawing: str) -> str:
     # A line of a drawing is an element of a list in the file, with an indent of its own.
-    return re.sub(r"\s*\n\s*", " ", re.sub(r">\s+<", "><", drawing))
+    line = re.sub(r"\s*\n\s*", " ", re.sub(r">\s+<", "><", drawing))
+    # Places are in points; nobody sees less than a hundredth.
+    return _PLACES.sub(lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), line)
 
 
 def _joined(outputs: list[Any]) -> list[Any]:

@@ -153,6 +153,21 @@ L 1 1
     assert notebook.cells[0].outputs[0].data["image/svg+xml"] == once
 
 
+def test_cleaning_rounds_the_places_of_a_drawing_and_no_other_number():
+    drawing = (
+        '<svg><path id="a1.23456" d="M 0.123456 -12.345678 L 3 4.5 z "/>'
+        '<use x="1.999999" y="2.25" style="fill-opacity: 0.123456"/>'
+        '<image href="data:image/png;base64,AB d=1.23456" transform="scale(0.015625)"/>'
+        "<text>0.123456</text></svg>"
+    )
+    output = new_output("display_data", data={"image/svg+xml": drawing})
+    notebook = new_notebook(cells=[new_code_cell("1", outputs=[output])])
+    notebooks.clean(notebook)
+    assert notebook.cells[0].outputs[0].data["image/svg+xml"] == (
+        drawing.replace("0.123456 -12.345678", "0.12 -12.34").replace("1.999999", "1.99")
+    )
+
+
 def test_a_written_notebook_carries_its_record_in_order(tmp_path):
     path = tmp_path / "x.ipynb"
     record = {"scalars": {"z": 1, "a": None}}
