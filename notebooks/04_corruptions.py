@@ -105,7 +105,8 @@ def shown(name: str) -> pandas.DataFrame:
 train_set, test_set = (data.load("patches", split, device=device) for split in ("train", "test"))
 sample = data.to_float(test_set.images[:: len(test_set) // 8][:8])
 cat = torch.from_numpy(skimage.data.chelsea()[:300, 75:375]).permute(2, 0, 1)[None]
-picture = nn.functional.interpolate(data.to_float(cat), 48, mode="area").to(device)
+SIDE = 40
+picture = nn.functional.interpolate(data.to_float(cat), SIDE, mode="area").to(device)
 foggy = corrupt(sample, "fog", 3, seed=seed)
 
 alone = corrupt(sample[5:6], "fog", 3, seed=seed, indices=torch.tensor([5], device=device))
@@ -211,9 +212,10 @@ STRENGTHS = torch.tensor([0.0, 0.05, 0.2, 0.5, 1.0])
 
 def bend(cutoff: int):
     """Warps of one cutoff, at a share of the temperature where they begin to fold."""
-    _, highest = augment.temperature_range(torch.tensor([cutoff]), 48)
-    coefficients = torch.randn(1, 2, 46, 46, generator=torch.Generator().manual_seed(seed + cutoff))
-    modes = torch.arange(1, 47).float()
+    _, highest = augment.temperature_range(torch.tensor([cutoff]), SIDE)
+    draw = torch.Generator().manual_seed(seed + cutoff)
+    coefficients = torch.randn(1, 2, cutoff, cutoff, generator=draw)
+    modes = torch.arange(1, cutoff + 1).float()
     radius = (modes[:, None].square() + modes.square()).sqrt()
     coefficients *= (radius < cutoff + 0.5) / radius
     still = picture.cpu()
@@ -221,7 +223,7 @@ def bend(cutoff: int):
         [
             augment.warp(
                 still,
-                augment.displacement_field(coefficients * (strength * highest).sqrt(), 48, 48),
+                augment.displacement_field(coefficients * (strength * highest).sqrt(), SIDE, SIDE),
             )
             for strength in STRENGTHS
         ]
