@@ -101,7 +101,7 @@ def crop_for(
     for count in range(1, smallest + 1):
         if changes(count) <= most:
             crop = rows - count + 1, columns - count + 1
-            return crop[0] if isinstance(size, int) else crop
+            return crop if isinstance(size, tuple) else crop[0]
     raise InputError(
         f"no crop of a window of {rows} x {columns} pixels changes with a probability of at most "
         f"{epsilon:g}: with a crop of one pixel it is {float(changes(smallest)):.4g}. Take larger "

@@ -15,8 +15,9 @@ from robustkit.translation.certificates import (
     radii_of,
     safe_shifts,
 )
+from robustkit.translation.content_hash import hash_score
 from robustkit.translation.rics import RICS
-from robustkit.translation.scores import FilterScore, filter_score, hash_score, laplacian_score
+from robustkit.translation.scores import FilterScore, filter_score, laplacian_score
 
 WINDOW, CROP = (14, 13), (8, 7)
 

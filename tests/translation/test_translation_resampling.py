@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from shift_toys import levels
 
 from robustkit.errors import InputError
 from robustkit.translation.resampling import SubpixelShift, Zoom, subpixel_shifts, zooms
@@ -16,11 +17,6 @@ from robustkit.translation.windows import ShiftModel
 
 METHODS = ["fourier", "bilinear"]
 DOUBLE = torch.float64
-
-
-def levels(*shape, seed=0):
-    drawn = torch.randint(256, shape, generator=torch.Generator().manual_seed(seed))
-    return drawn.to(torch.uint8)
 
 
 def pixels(*shape, seed=0, dtype=DOUBLE):
