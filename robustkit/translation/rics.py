@@ -127,7 +127,8 @@ class RICS(nn.Module):
         levels = as_levels(images)
         chosen = self.select(levels)
         crops = level_crops(images, levels, chosen.positions, self._crop())
-        logits = self._logits(crops.flatten(0, 1)).unflatten(0, crops.shape[:2])
+        # One crop of every image at a time: together they would take `count` times the memory.
+        logits = torch.stack([self._logits(part) for part in crops.unbind(1)], dim=1)
         return _pooled(logits, chosen.hashes >= 0)
 
     def select(self, images: Shaped[Tensor, "..."]) -> Selection:

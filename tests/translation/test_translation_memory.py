@@ -79,3 +79,18 @@ def test_filters_of_many_images_are_those_of_each():
     scores = filter_score()(images, (298, 300))
     for one, expected in zip(images, scores, strict=True):
         assert torch.equal(filter_score()(one[None], (298, 300))[0], expected)
+
+
+def test_several_crops_reach_the_model_one_of_each_image_at_a_time():
+    seen = []
+
+    def classify(images):
+        seen.append(len(images))
+        return images.flatten(1)[:, :5]
+
+    images = levels(3, 1, 9, 8)
+    together = RICS(Function(classify), 7, select="bottomk", count=4, score="hash")(images)
+    assert seen == [3] * 4
+    for one, expected in zip(images, together, strict=True):
+        alone = RICS(Function(classify), 7, select="bottomk", count=4, score="hash")(one[None])
+        assert torch.equal(alone[0], expected)
