@@ -6,7 +6,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from robustkit.errors import InputError
@@ -139,7 +139,8 @@ class DenseSteps(TorchFunctionMode):
         thinning = any(isinstance(part, slice) and part.step not in (None, 1) for part in parts)
         if features.ndim != 4 or not thinning:
             result = features[index]
-            if self.circular and features.ndim == 4 and result.shape[-2:] != features.shape[2:]:
+            plane = features.ndim == 4 and not isinstance(features, nn.Parameter)
+            if self.circular and plane and result.shape[-2:] != features.shape[2:]:
                 raise InputError(
                     f"the network takes a part of features of {features.shape[2]} x "
                     f"{features.shape[3]}, {index}: it knows their places, and no padding makes it "

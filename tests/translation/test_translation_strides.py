@@ -212,8 +212,11 @@ def test_what_cannot_be_made_dense_is_refused(step, say):
     [
         (lambda x: F.max_pool2d(x, 2), "Strides must divide"),
         (lambda x: x[..., ::2, ::2], "Strides must divide"),
-        (lambda x: F.conv2d(x, x[:, :, :3, :3]), "keeps the plane whole"),
-        (lambda x: F.conv2d(x, x[:, :, :1, :1], padding=1), "keeps the plane whole"),
+        (lambda x: F.conv2d(x, torch.ones(3, 3, 3, 3).double()), "keeps the plane whole"),
+        (
+            lambda x: F.conv2d(x, torch.ones(3, 3, 1, 1).double(), padding=1),
+            "keeps the plane whole",
+        ),
         (lambda x: F.pad(x, (1, 1)), "a step of its own"),
         (lambda x: F.pad(x, (1, 1, 1, 1), mode="circular"), "a step of its own"),
         (lambda x: x[:, :, 1:], "a part of features of 8 x 9"),
@@ -242,6 +245,8 @@ def test_what_does_not_know_the_border_passes_on_a_torus():
         assert features.flatten(2).mean(2).shape == (2, 3)
         assert torch.equal(features[1:, [2, 0]], features.index_select(1, torch.tensor([2, 0]))[1:])
         assert features[0].shape == (3, 8, 9)
+        # Weights have no places.
+        assert nn.Parameter(features)[:, :, 1:].shape == (2, 3, 7, 9)
         for size in (1, (8, 9), (None, 1), None, (8, None)):
             expected = features if size is None else nn.AdaptiveAvgPool2d(size)(features)
             found = F.adaptive_avg_pool2d(features, (None, None) if size is None else size)
