@@ -187,9 +187,7 @@ def adversary(
     and Weiss, Lost in translation, ECCV 2024, for the idea.
     """
     if shifts is None and isinstance(shift_model, Zoom):
-        raise InputError(
-            "a zoom has no neighbourhood: pass its changes, shifts=torch.arange(1, 9)."
-        )
+        raise InputError("a zoom has no neighbourhood: pass its changes, int64 (K,), as shifts=...")
     if shifts is None:
         shifts = neighbourhood(radius, neighbours=neighbours)
     if shifts.ndim > 2:
