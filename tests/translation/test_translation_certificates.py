@@ -190,7 +190,7 @@ def test_rows_parts_types_and_layouts_do_not_matter(monkeypatch):
     assert torch.equal(torch.cat(alone), whole)
     for other in (source.to(memory_format=torch.channels_last), source.float() / 255):
         assert torch.equal(safe_shifts(rics, other, WINDOW), whole)
-    monkeypatch.setattr("robustkit.translation.certificates._BLOCK", 1)
+    monkeypatch.setattr("robustkit.translation.rics._PIXELS", 1)
     assert torch.equal(safe_shifts(rics, source, WINDOW), whole)
 
 

@@ -223,7 +223,7 @@ HALF = real((0.5, 0.0))
     [
         (lambda: SubpixelShift(4, "cubic"), "method 'cubic'"),
         (lambda: SubpixelShift(4, "bilinaer"), "'bilinear'"),
-        (lambda: SubpixelShift(0), "number of pixels"),
+        (lambda: SubpixelShift(0), "whole number"),
         (lambda: subpixel_shifts(IMAGES, HALF, 11), "does not fit"),
         (lambda: SubpixelShift(11).base(IMAGES), "does not fit"),
         (lambda: subpixel_shifts(IMAGES, real((2.5, 0)), 6), "2.5 to 2.5 rows"),
@@ -233,7 +233,7 @@ HALF = real((0.5, 0.0))
         (lambda: subpixel_shifts(IMAGES, HALF[0]), r"\(K, 2\)"),
         (lambda: subpixel_shifts(IMAGES, HALF.to(torch.int32)), "int64 or floating"),
         (lambda: subpixel_shifts(IMAGES[0], HALF), "unsqueeze"),
-        (lambda: Zoom((3, -1)), "number of pixels"),
+        (lambda: Zoom((3, -1)), "whole number"),
         (lambda: zooms(IMAGES, torch.tensor([5]), 6), "does not fit"),
         (lambda: zooms(IMAGES, torch.tensor([-6]), 6), "no window"),
         (lambda: zooms(IMAGES, HALF, 6), r"\(K,\)"),
