@@ -1,6 +1,7 @@
 """Peers built into a network: adaptive polyphase sampling, and blur pooling."""
 
 import copy
+import warnings
 from types import ModuleType
 
 import torch
@@ -169,7 +170,10 @@ def _copied(model: nn.Module) -> nn.Module:
 
 def _blur(filter_size: int, circular: bool) -> nn.Module:
     try:
-        from timm import layers
+        # Timm's own imports warn of a progress bar for notebooks, which nobody asked for.
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="IProgress not found")
+            from timm import layers
     except ImportError:
         raise InputError(
             "timm is not installed; install it with: pip install 'robustkit[zoo]'"
