@@ -40,7 +40,7 @@ notebooks: install
 	$(BIN)/python -m pytest --nbval --nbval-current-env --nbval-sanitize-with tests/notebooks/sanitize.cfg $(NOTEBOOKS)
 
 browser: install
-	$(BIN)/python -m pytest tests/book
+	$(BIN)/python -m pytest tests/book --numprocesses auto --dist worksteal
 
 clean:
 	rm -rf _build runs
