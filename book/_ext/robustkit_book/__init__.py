@@ -1,5 +1,5 @@
 """What the book adds to Sphinx: numbers of records in the text, the scoreboard, the tolerances of
-corruptions, the block on how a page was made, figures for both colour schemes, MathJax from our own
+corruptions, what a protocol costs, the block on how a page was made, figures for both colour schemes, MathJax from our own
 folder, and a last pass over the HTML."""
 
 from pathlib import Path
@@ -9,7 +9,18 @@ from sphinx.application import Sphinx
 
 from robustkit.plots import DARK
 
-from . import live, mathjax, parity, polish, provenance, scoreboard, signatures, values, works
+from . import (
+    costs,
+    live,
+    mathjax,
+    parity,
+    polish,
+    provenance,
+    scoreboard,
+    signatures,
+    values,
+    works,
+)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -17,6 +28,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_role("value", values.ValueRole())
     app.add_directive("scoreboard", scoreboard.Scoreboard)
     app.add_directive("parity", parity.Parity)
+    app.add_directive("costs", costs.Costs)
     app.connect("env-get-outdated", live.outdated)
     app.connect("doctree-read", provenance.append_block)
     app.connect("autodoc-process-signature", signatures.from_source)
