@@ -1,6 +1,6 @@
 """What the book adds to Sphinx: numbers of records in the text, the scoreboard, the tolerances of
-corruptions, what a protocol costs, the block on how a page was made, figures for both colour schemes, MathJax from our own
-folder, and a last pass over the HTML."""
+corruptions, the costs of a protocol, the block on how a page was made, figures for both colour
+schemes, MathJax from our own folder, and a last pass over the HTML."""
 
 from pathlib import Path
 from typing import Any
