@@ -45,7 +45,7 @@ class Work:
     table: str = ""
     column: str = ""
     where: Mapping[str, Any] = field(default_factory=dict)
-    seconds: float = 1.0
+    seconds: int | float = 1.0
 
 
 @dataclass(frozen=True)

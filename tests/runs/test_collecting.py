@@ -36,6 +36,7 @@ from robustkit.pieces import Pieces
 record = records.Record(
     "01_split", {"profile": profile, "seed": seed, "shard": shard, "shards": shards}
 )
+Path("../kernel.txt").write_text(str(os.getpid()))
 work = Pieces(shard, shards, block=4)
 rows = work.rows(22)
 
@@ -111,14 +112,14 @@ def three_shards(tmp_path_factory, wait_for):
         [sys.executable, "-m", "robustkit", "run", "1", "-p", "shards=3", "-p", "shard=2"],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(Path(runs.__file__).parents[1])},
-        start_new_session=True,
     )
     try:
         wait_for(lambda: "2/3 attacks [20, 21]" in said(folder), "the second block")
     finally:
         # With its kernel, as when a machine goes down.
-        os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
         process.wait()
+        os.kill(int((folder / "kernel.txt").read_text()), signal.SIGKILL)
     (folder / "stop.txt").unlink()
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

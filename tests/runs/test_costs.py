@@ -69,7 +69,7 @@ def test_what_no_record_has_is_said(checkout):
         ([BY_SCALAR | {"image": 3}], r"costs.yml, entry 1: .*'image'"),
         ([BY_SCALAR, {"work": "x"}], r"entry 2: .*missing"),
         ([BY_SCALAR | {"images": 0}], "positive numbers"),
-        ([BY_SCALAR | {"seconds": "1"}], "positive numbers"),
+        ([BY_SCALAR | {"seconds": -1}], "positive numbers"),
         ([ENTRY], "either a scalar or a table"),
         ([BY_SCALAR | BY_ROW], "either a scalar or a table"),
         ({"a": 1}, "must be a list"),
