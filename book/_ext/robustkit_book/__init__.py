@@ -1,6 +1,7 @@
 """What the book adds to Sphinx: numbers of records in the text, the scoreboard and its links to the
-cells that record, the tolerances of corruptions, the costs of a protocol, the block on how a page was
-made, figures for both colour schemes, MathJax from our own folder, and a last pass over the HTML."""
+cells that record, the tolerances of corruptions, the costs of a protocol, the block on how a page
+was made, figures for both colour schemes, MathJax from our own folder, and a last pass over the
+HTML."""
 
 from pathlib import Path
 from typing import Any
