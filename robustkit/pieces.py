@@ -54,8 +54,8 @@ class Pieces:
         blocks = -(-count // self.block)
         if blocks < self.shards:
             raise InputError(
-                f"{count} images are {blocks} blocks of {self.block}, too few for {self.shards} "
-                f"shards; take at most {blocks} shards, or more images."
+                f"{count} images, in blocks of {self.block}, are too few for {self.shards} shards; "
+                f"take shards={blocks}, or more images."
             )
         positions = torch.arange(count)
         return positions[positions // self.block % self.shards == self.shard]

@@ -262,7 +262,7 @@ def test_nothing_is_kept_outside_a_run(tmp_path, monkeypatch):
         (lambda work, rows: Pieces(2, 2), r"shard must lie in \[0, 2\), got 2"),
         (lambda work, rows: Pieces(0, 0), "shards must be at least 1"),
         (lambda work, rows: Pieces(block=0), "block must be at least 1"),
-        (lambda work, rows: Pieces(0, 3, block=4).rows(8), "2 blocks of 4, too few for 3 shards"),
+        (lambda work, rows: Pieces(0, 3, block=4).rows(8), "too few for 3 shards; take shards=2"),
         (lambda work, rows: work.rows(0), "count must be at least 1"),
         (lambda work, rows: work.seconds("no"), "nothing was made under the name 'no'"),
         (
