@@ -14,9 +14,6 @@ from robustkit.training.loop import train
 
 _VERBS = ("load", "train", "tune")
 
-State = Mapping[str, Tensor]
-Once = Callable[[Callable[[Path | None], State]], State]
-
 
 def obtain(
     recipe: str,
@@ -26,7 +23,8 @@ def obtain(
     seed: int = 0,
     mean: float = 0.5,
     std: float = 0.25,
-    once: Once | None = None,
+    once: Callable[[Callable[[Path | None], Mapping[str, Tensor]]], Mapping[str, Tensor]]
+    | None = None,
     **settings: Any,
 ) -> nn.Module:
     """Return a network made by a recipe of two words, in eval mode, its parameters frozen.
@@ -63,7 +61,13 @@ def obtain(
     return model.requires_grad_(False)
 
 
-def train_once(model: nn.Module, dataset: Dataset, *, once: Once, **settings: Any) -> None:
+def train_once(
+    model: nn.Module,
+    dataset: Dataset,
+    *,
+    once: Callable[[Callable[[Path | None], Mapping[str, Tensor]]], Mapping[str, Tensor]],
+    **settings: Any,
+) -> None:
     """Train `model` in place as `train` does, or give it the weights of that very training.
 
     - `once`: decides which, for instance `functools.partial(work.once, "a name")` of some
@@ -74,7 +78,7 @@ def train_once(model: nn.Module, dataset: Dataset, *, once: Once, **settings: An
     Raises as `train` and `once` do.
     """
 
-    def trained(checkpoint: Path | None) -> State:
+    def trained(checkpoint: Path | None) -> Mapping[str, Tensor]:
         given = settings if checkpoint is None else settings | {"checkpoint": checkpoint}
         train(model, dataset, **given)
         return dict(model.state_dict())
