@@ -29,10 +29,12 @@ device: str = "auto"  # auto | cpu | cuda
 network: str = ""  # attack this published CIFAR-10 or MNIST network instead of the profile's
 images: int = 0  # number of test images of every experiment; 0 takes the profile's
 photographs: str = ""  # folder of ImageNet photographs; by default nips17 in ROBUSTKIT_HOME
+shard: int = 0  # which part of the images to measure, from 0
+shards: int = 1  # of how many parts
 
 # %%
 import math
-import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +48,7 @@ from torch import nn
 import robustkit
 from robustkit import attacks, data, files, models, plots, stats, training
 from robustkit.attacks.linear_solver import sparsest_move
+from robustkit.pieces import Pieces
 from robustkit.records import Record
 
 plots.setup()
@@ -60,6 +63,8 @@ record = Record(
         "network": network,
         "images": images,
         "photographs": photographs,
+        "shard": shard,
+        "shards": shards,
     },
 )
 # A smoke run shows the committed laptop record beside its own results.
@@ -145,6 +150,10 @@ print("the order of attainable gains never needs more components:", min(ratios) 
 # (`reach` in the package): a larger $\lambda$ arrives sooner, with more pixels.
 #
 # ## Images and networks
+#
+# An attack on one image knows nothing of the others. `work` deals the images out in blocks: it keeps
+# each finished block, so that a long run goes on after an interruption, and it can leave part of the
+# blocks to other machines (`shard`, `shards`).
 
 # %% tags=["hide-input"]
 SETTINGS = {
@@ -153,6 +162,7 @@ SETTINGS = {
         "images": 96,
         "compare": 96,
         "few": 48,
+        "block": 96,
         "networks": {
             "standard": "train small_cnn",
             "twin": "train small_cnn",
@@ -162,7 +172,13 @@ SETTINGS = {
         "train_images": None,
         "adversary": {"radius": 4 / 255, "steps": 2},
         "compared": ["standard"],
-        "one_pixel": {"population": 40, "generations": 6, "most_pixels": 3, "images": 16},
+        "one_pixel": {
+            "population": 40,
+            "generations": 6,
+            "most_pixels": 3,
+            "images": 16,
+            "block": 16,
+        },
         "sigma_zero": 300,
         "photographs": {},
     },
@@ -171,6 +187,7 @@ SETTINGS = {
         "images": 1000,
         "compare": 160,
         "few": 64,
+        "block": 32,
         "networks": {
             "standard": "load cifar10_resnet20",
             "resnet32": "load cifar10_resnet32",
@@ -184,7 +201,13 @@ SETTINGS = {
         "train_images": 12000,
         "adversary": {"radius": 4 / 255, "steps": 3},
         "compared": ["standard", "deeper", "lenet"],
-        "one_pixel": {"population": 100, "generations": 10, "most_pixels": 4, "images": 12},
+        "one_pixel": {
+            "population": 100,
+            "generations": 10,
+            "most_pixels": 4,
+            "images": 12,
+            "block": 3,
+        },
         "sigma_zero": 1000,
         "photographs": {"mobilenet": "load imagenet_mobilenet_v2", "images": 20, "published": 6},
     },
@@ -193,6 +216,7 @@ SETTINGS = {
         "images": 10000,
         "compare": 10000,
         "few": 1000,
+        "block": 125,
         "networks": {
             "standard": "train resnet18",
             "vgg19": "train vgg19",
@@ -205,7 +229,13 @@ SETTINGS = {
         "train_images": None,
         "adversary": {"radius": 8 / 255, "steps": 7},
         "compared": ["standard", "vgg19", "lenet"],
-        "one_pixel": {"population": 400, "generations": 100, "most_pixels": 20, "images": 100},
+        "one_pixel": {
+            "population": 400,
+            "generations": 100,
+            "most_pixels": 20,
+            "images": 100,
+            "block": 5,
+        },
         "sigma_zero": 1000,
         "photographs": {
             "vgg16": "load torchvision:vgg16",
@@ -226,7 +256,11 @@ if network:
     }
 if images:
     SETTINGS |= {"images": images, "few": images, "compare": images}
-SETTINGS["one_pixel"]["images"] = min(SETTINGS["one_pixel"]["images"], SETTINGS["compare"])
+ONE_PIXEL = dict(SETTINGS["one_pixel"])
+work = Pieces(shard, shards, block=SETTINGS["block"])
+# The one-pixel attack and photographs take so long for each image that their blocks are of few.
+slow_work = Pieces(shard, shards, block=ONE_PIXEL.pop("block"))
+slow_count = min(ONE_PIXEL.pop("images"), SETTINGS["compare"])
 adversary = training.Adversarial(norm="inf", **SETTINGS["adversary"])
 NAMES = {
     "standard": "standard",
@@ -258,24 +292,38 @@ def prepare(role: str, recipe: str) -> nn.Module:
         seed=seed + (role == "twin"),
         nesterov=True,
         adversarial=adversary if role == "adversarial" else None,
+        once=partial(work.once, f"{role} trained"),
         **SETTINGS["training"],
     )
 
 
 networks = {role: prepare(role, recipe) for role, recipe in SETTINGS["networks"].items()}
 samples = {role: dataset_of(role, "test") for role in networks}
-for role, model in networks.items():
-    right = training.evaluate(model, samples[role])
-    record.scalar(f"{role}_accuracy", stats.wilson(right.correct, right.count))
+right = {
+    role: training.predict(model, samples[role].images) == samples[role].labels
+    for role, model in networks.items()
+}
+for role, answers in right.items():
+    record.scalar(f"{role}_accuracy", stats.wilson(int(answers.sum()), len(answers)))
 print("networks:", ", ".join(networks))
 
 
-def correct(role: str, count: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Of the first `count` test images those that the network gets right; labels, and which."""
-    sample = samples[role]
-    batch, labels = data.to_float(sample.images[:count]), sample.labels[:count]
-    rows = (training.predict(networks[role], batch) == labels).nonzero().flatten()
-    return batch[rows], labels[rows], rows
+def correct(
+    role: str, count: int, deal: Pieces = work
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Of the first `count` test images those of this run that the network gets right; labels, rows.
+
+    Rows are positions in the test set.
+    """
+    rows = deal.rows(min(count, len(right[role]))).to(device)
+    rows = rows[right[role][rows]]
+    return data.to_float(samples[role].images[rows]), samples[role].labels[rows], rows
+
+
+def sparsefool(name: str, role: str, batch, labels, rows, **options) -> attacks.AttackResult:
+    """SparseFool on images of this run, block by block; a name keeps the blocks apart from others."""
+    attack = partial(attacks.sparsefool, networks[role], **options)
+    return work.by_image(name, attack, batch, labels, rows=rows, of=networks[role])
 
 
 # %% [markdown]
@@ -372,8 +420,9 @@ plt.show()
 # smallest $\lambda$ that works for each. And at the end, whatever can be restored is restored.
 
 # %%
-found = attacks.sparsefool(networks["standard"], few_images, few_labels)
-published = attacks.sparsefool(networks["standard"], few_images, few_labels, legacy=True)
+few_sample = few_images, few_labels, few_rows
+found = sparsefool("measured", "standard", *few_sample)
+published = sparsefool("published", "standard", *few_sample, legacy=True)
 print("all fooled:", bool(found.success.all()), "- as published:", bool(published.success.all()))
 print(
     "fewer pixels on most images:",
@@ -441,8 +490,7 @@ show_pixels(found, published, samples["standard"].classes)
 # %% tags=["hide-input"]
 def run(method: str, role: str, batch: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor):
     """One attack by name, with the settings of the profile."""
-    model, options = networks[role], {"seed": seed, "indices": rows.to(labels.device)}
-    settings = {key: v for key, v in SETTINGS["one_pixel"].items() if key != "images"}
+    model, options = networks[role], {"seed": seed, "indices": rows}
     if method == "published":
         # By recollection the paper takes 1 for MNIST and 3 for CIFAR-10.
         reach = 1.0 if samples[role].name == "mnist" else 3.0
@@ -451,7 +499,7 @@ def run(method: str, role: str, batch: torch.Tensor, labels: torch.Tensor, rows:
         return attacks.sparsefool(model, batch, labels)
     if method == "jsma":
         return attacks.jsma(model, batch, labels, **options)
-    return attacks.one_pixel(model, batch, labels, **settings, **options)
+    return attacks.one_pixel(model, batch, labels, **ONE_PIXEL, **options)
 
 
 METHODS = {
@@ -473,11 +521,13 @@ comparison: dict[str, list] = {
 results: dict[tuple[str, str], attacks.AttackResult] = {}
 for role in SETTINGS["compared"]:
     for method in METHODS:
-        few = SETTINGS["one_pixel"]["images"] if method == "one_pixel" else SETTINGS["compare"]
-        batch, labels, rows = correct(role, few)
-        start = time.perf_counter()
-        result = run(method, role, batch, labels, rows)
-        seconds = (time.perf_counter() - start) / len(batch)
+        deal, count = (
+            (work, SETTINGS["compare"]) if method != "one_pixel" else (slow_work, slow_count)
+        )
+        name, (batch, labels, rows) = f"{method} of {role}", correct(role, count, deal)
+        attack = partial(run, method, role)
+        result = deal.by_image(name, attack, batch, labels, rows, rows=rows, of=networks[role])
+        seconds = deal.seconds(name) / len(batch)
         results[role, method] = result
         share = result.pixel_share.where(result.success, math.inf)
         median = stats.median((100 * share).tolist())
@@ -501,7 +551,7 @@ for role in SETTINGS["compared"]:
         comparison["ms an image"].append(1000 * seconds)
         comparison["passes"].append(passes)
     within_reach = results[role, "sparsefool"].distance("pixels")[: len(results[role, "one_pixel"])]
-    limit = SETTINGS["one_pixel"]["most_pixels"]
+    limit = ONE_PIXEL["most_pixels"]
     record.scalar(
         f"{role}_within_one_pixel_limit",
         stats.wilson(int((within_reach <= limit).sum()), len(within_reach)),
@@ -509,7 +559,7 @@ for role in SETTINGS["compared"]:
     )
 record.table("comparison", comparison)
 batch, labels, rows = correct("standard", SETTINGS["images"])
-everything = attacks.sparsefool(networks["standard"], batch, labels)
+everything = sparsefool("all images", "standard", batch, labels, rows)
 record.scalar("all_fooled", stats.wilson(int(everything.success.sum()), len(batch)))
 for unit in ("pixels", "components"):
     record.scalar(f"all_{unit}", stats.median(everything.distance(unit).tolist()))
@@ -562,24 +612,24 @@ race = {
     "published_pruned": ("as published, pruned", attacks.prune(model, published)),
     "planes": (
         "planes in l0 order, pruned",
-        attacks.sparsefool(model, batch, labels, candidates=0),
+        sparsefool("planes", "standard", *few_sample, candidates=0),
     ),
-    "sigma_zero_100": (
-        "sigma-zero, 100 steps",
-        attacks.sigma_zero(model, batch, labels, steps=100),
-    ),
-    "sigma_zero": (
-        f"sigma-zero, {MANY} steps",
-        attacks.sigma_zero(model, batch, labels, steps=MANY),
-    ),
+}
+for key, steps in {"sigma_zero_100": 100, "sigma_zero": MANY}.items():
+    attack = partial(attacks.sigma_zero, model, steps=steps)
+    race[key] = (
+        f"sigma-zero, {steps} steps",
+        work.by_image(key, attack, batch, labels, rows=few_rows, of=model),
+    )
+race |= {
     "measured_8": (
         "measured, 8 candidates",
-        attacks.sparsefool(model, batch, labels, candidates=8),
+        sparsefool("8 candidates", "standard", *few_sample, candidates=8),
     ),
     "measured": ("measured (default)", found),
     "measured_64": (
         "measured, 64 candidates",
-        attacks.sparsefool(model, batch, labels, candidates=64),
+        sparsefool("64 candidates", "standard", *few_sample, candidates=64),
     ),
 }
 race["sigma_zero_pruned"] = (
@@ -714,7 +764,7 @@ REACHES = [1.0, 1.5, 2.0, 3.0, 5.0]
 sweep: dict[str, list] = {"lambda": [], "fooled": [], "pixels": [], "low": [], "high": []}
 sweep["iterations"] = []
 for reach in REACHES:
-    result = attacks.sparsefool(model, batch, labels, legacy=True, reach=reach)
+    result = sparsefool(f"reach {reach}", "standard", *few_sample, legacy=True, reach=reach)
     median = stats.median(result.distance("pixels").tolist())
     sweep["lambda"].append(reach)
     sweep["fooled"].append(result.success.double().mean().item())
@@ -760,11 +810,20 @@ plt.show()
 
 # %% tags=["hide-input"]
 DELTAS = [1.0, 0.5, 0.25, 0.1, 0.05]
+
+
+def attack_within(delta: float, batch: torch.Tensor, labels: torch.Tensor) -> attacks.AttackResult:
+    """SparseFool where no component changes by more than delta."""
+    near = ((batch - delta).clamp(min=0), (batch + delta).clamp(max=1))
+    return attacks.sparsefool(networks["standard"], batch, labels, bounds=near)
+
+
 within = {}
 visible: dict[str, list] = {"delta": [], "fooled": [], "pixels": [], "low": [], "high": []}
 for delta in DELTAS:
-    near = ((batch - delta).clamp(min=0), (batch + delta).clamp(max=1))
-    within[delta] = attacks.sparsefool(model, batch, labels, bounds=near)
+    within[delta] = work.by_image(
+        f"within {delta}", partial(attack_within, delta), batch, labels, rows=few_rows, of=model
+    )
     median = stats.median(within[delta].distance("pixels").tolist())
     visible["delta"].append(delta)
     visible["fooled"].append(within[delta].success.double().mean().item())
@@ -811,18 +870,17 @@ shown("delta").round(3)
 # %% tags=["hide-input"]
 peers = [role for role in networks if not role.startswith("lenet")]
 pool = samples["standard"]
-shared_images = data.to_float(pool.images[: 2 * SETTINGS["few"]])
-shared_labels = pool.labels[: 2 * SETTINGS["few"]]
-agreed = torch.ones_like(shared_labels, dtype=torch.bool)
+shared_rows = work.rows(min(2 * SETTINGS["few"], len(pool))).to(device)
 for role in peers:
-    agreed &= training.predict(networks[role], shared_images) == shared_labels
-shared_images, shared_labels = shared_images[agreed], shared_labels[agreed]
+    shared_rows = shared_rows[right[role][shared_rows]]
+shared_images, shared_labels = data.to_float(pool.images[shared_rows]), pool.labels[shared_rows]
 transfer: dict[str, list] = {"attack": [], "source": [], "target": [], "fooled": []}
 transfer |= {"low": [], "high": []}
 for attack, options in {"published": {"legacy": True}, "sparsefool": {}}.items():
     elsewhere = []
     for source in peers:
-        made = attacks.sparsefool(networks[source], shared_images, shared_labels, **options)
+        shared = shared_images, shared_labels, shared_rows
+        made = sparsefool(f"{attack} of {source}, shared", source, *shared, **options)
         for target in peers:
             answers = training.predict(networks[target], made.adversarial)
             fooled = stats.wilson(int((answers != shared_labels).sum()), len(shared_labels))
@@ -932,12 +990,18 @@ for plain, hardened in [("standard", "adversarial"), ("lenet", "lenet_adversaria
         continue
     # Images that both get right: the trained network's own would be the easier ones.
     own_images, own_labels, own_rows = correct(plain, SETTINGS["compare"])
-    both = training.predict(networks[hardened], own_images) == own_labels
+    both = right[hardened][own_rows]
     own_images, own_labels, own_rows = own_images[both], own_labels[both], own_rows[both]
     for method in ("published", "sparsefool"):
         distances = {}
         for role in (plain, hardened):
-            result = run(method, role, own_images, own_labels, own_rows)
+            result = work.by_image(
+                f"{method} of {role}, hardened",
+                partial(run, method, role),
+                *(own_images, own_labels, own_rows),
+                rows=own_rows,
+                of=networks[role],
+            )
             distances[role] = result.distance("pixels")
             median = stats.median(distances[role].tolist())
             if method == "published":
@@ -1046,8 +1110,9 @@ def share_in(counts: torch.Tensor, cells: torch.Tensor) -> list[float]:
     return ((counts * cells).sum(1) / counts.sum(1).clamp(min=1)).tolist()
 
 
-where_images, where_labels, _ = correct("standard", SETTINGS["compare"])
-here = attacks.sparsefool(model, where_images, where_labels)
+where_images, where_labels, where_rows = correct("standard", SETTINGS["compare"])
+where_sample = where_images, where_labels, where_rows
+here = sparsefool("where", "standard", *where_sample)
 counts_here = cell_counts(here)
 important = torch.zeros_like(counts_here).scatter(
     1, importance(model, where_images, where_labels).topk(CELLS**2 // 4, dim=1).indices, 1.0
@@ -1063,7 +1128,7 @@ record.scalar("important_gap", stats.paired_bootstrap(own, other, seed=seed))
 # Places that two networks share: cells within one step of a cell that the other network used.
 rival = next((role for role in ("deeper", "twin", "vgg19") if role in networks), None)
 if rival is not None:
-    there = attacks.sparsefool(networks[rival], where_images, where_labels)
+    there = sparsefool("where, rival", rival, *where_sample)
     usable = here.success & there.success & there.attacked
     touched = cell_counts(there)[usable].reshape(-1, 1, CELLS, CELLS)
     around = (nn.functional.max_pool2d(touched, 3, stride=1, padding=1) > 0).float().flatten(1)
@@ -1158,10 +1223,18 @@ if SETTINGS["photographs"] and folder.is_dir():
             limit=sizes["images"],
             size=299 if role == "inception" else 224,
         )
-        batch_large = data.to_float(gallery.images)
-        keep = training.predict(classifier, batch_large) == gallery.labels
-        batch_large, labels_large = batch_large[keep], gallery.labels[keep]
-        common = min(sizes["published"], len(batch_large))
+        # In blocks like the attacks, so that each shard and the whole run keep the same images.
+        rows = slow_work.rows(len(gallery)).to(device)
+        keep = slow_work.by_image(
+            f"{role} right",
+            lambda x, y, net=classifier: training.predict(net, x) == y,
+            *(gallery.images[rows], gallery.labels[rows]),
+            rows=rows,
+            of=classifier,
+        )
+        rows = rows[keep]
+        batch_large, labels_large = data.to_float(gallery.images[rows]), gallery.labels[rows]
+        common = int((rows < sizes["published"]).sum())
         for method in ("sparsefool", "pixel", "published"):
             part = slice(common if method == "published" else None)
             options = {"chunk": 32, "precision": torch.bfloat16}
@@ -1169,11 +1242,10 @@ if SETTINGS["photographs"] and folder.is_dir():
                 options = {"chunk": 32, "legacy": True, "steps": 20}
             elif method == "pixel":
                 options |= {"unit": "pixel"}
-            start = time.perf_counter()
-            result = attacks.sparsefool(
-                classifier, batch_large[part], labels_large[part], **options
-            )
-            seconds = (time.perf_counter() - start) / len(result)
+            name, attack = f"{method} of {role}", partial(attacks.sparsefool, classifier, **options)
+            few_large = batch_large[part], labels_large[part]
+            result = slow_work.by_image(name, attack, *few_large, rows=rows[part], of=classifier)
+            seconds = slow_work.seconds(name) / len(result)
             fooled = stats.wilson(int(result.success.sum()), len(result))
             record.scalar(f"{role}_{method}_fooled", fooled)
             # Medians on the images that all three attack.

@@ -29,6 +29,8 @@ device: str = "auto"  # auto | cpu | cuda
 network: str = ""  # measure this published CIFAR-10 network instead of the profile's
 images: int = 0  # number of test images of the spectra; 0 takes the profile's
 photographs: str = ""  # folder of ImageNet photographs; by default nips17 in ROBUSTKIT_HOME
+shard: int = 0  # which part of the images to measure, from 0
+shards: int = 1  # of how many parts
 
 # %%
 import copy
@@ -48,6 +50,7 @@ import robustkit
 from robustkit import attacks, data, files, models, plots, stats, training
 from robustkit import margins as geometry
 from robustkit.margins import Whole, diagonal_blocks, figures, margins, random_subspaces
+from robustkit.pieces import Pieces
 from robustkit.records import Record
 
 plots.setup()
@@ -62,6 +65,8 @@ record = Record(
         "network": network,
         "images": images,
         "photographs": photographs,
+        "shard": shard,
+        "shards": shards,
     },
 )
 # A smoke run shows the committed laptop record beside its own results.
@@ -181,6 +186,7 @@ SETTINGS = {
         "dataset": "patches",
         "images": 40,
         "few": 32,
+        "block": 48,
         "networks": {"standard": "small", "robust": "train small_cnn"},
         "main": {"epochs": 4, "learning_rate": 0.2, "batch_size": 64},
         "adversary": {"radius": 0.5, "steps": 2},
@@ -203,6 +209,7 @@ SETTINGS = {
         "dataset": "cifar10",
         "images": 500,
         "few": 100,
+        "block": 20,
         "networks": {
             "standard": "load cifar10_resnet20",
             "deeper": "load cifar10_resnet56",
@@ -229,6 +236,7 @@ SETTINGS = {
         "dataset": "cifar10",
         "images": 1000,
         "few": 100,
+        "block": 20,
         "networks": {
             "standard": "train resnet18",
             "vgg19": "train vgg19",
@@ -399,16 +407,24 @@ shown("t1").round(2)
 #
 # Now images. For each network, margins in blocks from the lowest frequencies to the highest, for the
 # class that it predicts. Every margin is the distance to a point that was seen to have another label;
-# where none is found within a thousand units the margin counts as infinite.
+# where none is found within a thousand units the margin counts as infinite. The margin of an image
+# knows nothing of the other images: `work` deals them out in blocks and keeps what is finished of
+# them, so that a long run goes on after an interruption, and can leave part of the blocks to other
+# machines (`shard`, `shards`). What it trains, it trains once.
 
 # %% tags=["hide-input"]
 LONGEST = 1000.0
+work = Pieces(shard, shards, block=SETTINGS["block"])
 train_data = data.load(SETTINGS["dataset"], "train", device=device, limit=SETTINGS["train_images"])
 small_data = data.load(SETTINGS["dataset"], "train", device=device, limit=SETTINGS["small_images"])
 test_data = data.load(SETTINGS["dataset"], "test", device=device)
-batch = data.to_float(test_data.images[: SETTINGS["images"]])
-few = batch[: SETTINGS["few"]]
-few_labels = test_data.labels[: SETTINGS["few"]]
+counts = [min(SETTINGS[name], len(test_data)) for name in ("images", "few")]
+rows, few_rows = (work.rows(count).to(device) for count in counts)
+batch = data.to_float(test_data.images[rows])
+few, few_labels = batch[: len(few_rows)], test_data.labels[few_rows]
+# Trainings are watched on the few images of all shards.
+watched = data.to_float(test_data.images[: SETTINGS["few"]])
+watched_labels = test_data.labels[: SETTINGS["few"]]
 SHAPE = tuple(batch.shape[1:])
 blocks = diagonal_blocks(SHAPE, size=8, step=2)
 
@@ -426,12 +442,16 @@ def ratio(upper: torch.Tensor, lower: torch.Tensor) -> stats.Interval:
     return stats.Interval(*values, found.level, found.count)
 
 
-def spectrum(name: str, model: nn.Module, points: torch.Tensor, parts=None, **options):
-    """Margins in blocks and in the whole space, kept in the record; returns those in blocks."""
+def spectrum(name: str, model: nn.Module, points: torch.Tensor, where, parts=None, **options):
+    """Margins in blocks and in the whole space, kept in the record; returns those in blocks.
+
+    `where` are the positions of the points among all images.
+    """
     parts = diagonal_blocks(tuple(points.shape[1:]), size=8, step=2) if parts is None else parts
     everywhere = Whole(tuple(points.shape[1:]))
     options = {"refine": "normal", "max_margin": LONGEST} | options
-    found = margins(model, points, [*parts, everywhere], **options)
+    measure = partial(margins, model, subspaces=[*parts, everywhere], **options)
+    found = work.by_image(f"spectrum of {name}", measure, points, rows=where, of=model)
     whole = stats.median(found.distances[-1].tolist())
     inside = found.distances[:-1]
     medians = found.medians()[:-1]
@@ -457,42 +477,57 @@ def spectrum(name: str, model: nn.Module, points: torch.Tensor, parts=None, **op
 film: dict[str, list] = {"stage": [], "epoch": [], "frequency": [], "median": []}
 
 
-def frame_of(stage: str, points: torch.Tensor, model: nn.Module, epoch: int) -> None:
-    """One frame of the film of margins along training."""
-    found = margins(model, points, blocks, max_margin=LONGEST)
-    for frequency, row in zip(frequencies(blocks), found.distances, strict=True):
-        film["stage"].append(stage)
-        film["epoch"].append(epoch)
-        film["frequency"].append(frequency)
-        film["median"].append(float(np.median(row.cpu().numpy())))
+def frame_of(model: nn.Module, points: torch.Tensor) -> torch.Tensor:
+    """One frame of the film of margins along training: the median in each block."""
+    found = margins(model, points, blocks, max_margin=LONGEST).distances
+    return torch.from_numpy(np.median(found.cpu().numpy(), axis=1))
 
 
-def train_small(transform=None, on_epoch=None) -> nn.Module:
+def add_film(stage: str, frames: list[torch.Tensor]) -> None:
+    """Put the frames of one training into the table, from before it to after its last epoch."""
+    for epoch, frame in enumerate(frames):
+        for frequency, median in zip(frequencies(blocks), frame.tolist(), strict=True):
+            film["stage"].append(stage)
+            film["epoch"].append(epoch)
+            film["frequency"].append(frequency)
+            film["median"].append(median)
+
+
+def once_filmed(name: str, frames: list[torch.Tensor], trained) -> dict[str, torch.Tensor]:
+    """A training happens once, and what was seen of it is kept with its weights."""
+    kept = work.once(name, lambda _: {**trained(None), "frames": torch.stack(frames)})
+    frames[:] = kept.pop("frames")
+    return kept
+
+
+def train_small(kind: str, transform=None, frames=None) -> nn.Module:
     """The small network of the profile, trained from scratch on transformed images."""
     options = dict(SETTINGS["small"])
     recipe = "train " + options.pop("network")
-    options = training.hold_me_tight("cifar10", **options, transform=transform, on_epoch=on_epoch)
+    options = training.hold_me_tight("cifar10", **options, transform=transform)
+    options["once"] = partial(work.once, f"small, {kind}")
+    if frames is not None:
+        options["on_epoch"] = lambda model, epoch: frames.append(frame_of(model, watched))
+        options["once"] = partial(once_filmed, f"small, {kind}", frames)
     return training.obtain(recipe, small_data, device=device, seed=seed, **options)
 
 
-small = train_small(on_epoch=partial(frame_of, "training", few))
+frames: list[torch.Tensor] = []
+small = train_small("all frequencies", frames=frames)
+add_film("training", frames)
 adversary = training.Adversarial(norm=2, **SETTINGS["adversary"])
-energy: dict[str, list] = {"epoch": [], "frequency": [], "percentile": [], "share": []}
+energies: list[torch.Tensor] = []
 
 
 def energy_of(model: nn.Module, epoch: int) -> None:
     """Where the energy of adversarial perturbations lies after an epoch of adversarial training."""
-    moved = attacks.pgd(
-        model, few, few_labels, radius=adversary.radius, steps=10, early_stop=False, seed=seed
-    ).perturbation
+    options = {"radius": adversary.radius, "steps": 10, "early_stop": False, "seed": seed}
+    moved = attacks.pgd(model, watched, watched_labels, **options).perturbation
     moved = moved[moved.flatten(1).any(1)]
     found = geometry.energy_spectrum(moved, blocks)
+    percentiles = [interval.estimate for interval in geometry.energy_percentile(found, 95)]
     share = found.sum(1) / found.sum()
-    for place, interval in enumerate(geometry.energy_percentile(found, 95)):
-        energy["epoch"].append(epoch)
-        energy["frequency"].append(frequencies(blocks)[place])
-        energy["percentile"].append(interval.estimate)
-        energy["share"].append(share[place].item())
+    energies.append(torch.tensor([percentiles, share.tolist()], dtype=torch.float64))
 
 
 def prepared(role: str, recipe: str) -> nn.Module:
@@ -500,8 +535,10 @@ def prepared(role: str, recipe: str) -> nn.Module:
     if recipe == "small":
         return small
     options = training.hold_me_tight("cifar10", **SETTINGS["main"])
+    options["once"] = partial(work.once, f"{role} trained")
     if role == "robust":
         options |= {"adversarial": adversary, "on_epoch": energy_of}
+        options["once"] = partial(once_filmed, f"{role} trained", energies)
     return training.obtain(recipe, train_data, device=device, seed=seed, **options)
 
 
@@ -510,9 +547,16 @@ for role, model in networks.items():
     right = training.evaluate(model, test_data)
     record.scalar(f"{role}_accuracy", stats.wilson(right.correct, right.count))
 print("networks:", ", ".join(networks))
+energy: dict[str, list] = {"epoch": [], "frequency": [], "percentile": [], "share": []}
+for epoch, (largest, share) in enumerate(energies):
+    energy["epoch"] += [epoch] * len(blocks)
+    energy["frequency"] += frequencies(blocks)
+    energy["percentile"] += largest.tolist()
+    energy["share"] += share.tolist()
 spectra = {}
 for role, model in networks.items():
-    spectra[role] = spectrum(role, model, few if role == "robust" else batch)
+    given = (few, few_rows) if role == "robust" else (batch, rows)
+    spectra[role] = spectrum(role, model, *given)
 control = margins(
     networks["standard"],
     few,
@@ -614,11 +658,17 @@ plt.show()
 # boundary's normal for as long as it gets shorter (`refine="normal"`).
 
 # %%
-compared = few[: SETTINGS["published"]]
+where = work.rows(min(SETTINGS["published"], SETTINGS["few"])).to(device)
+compared, standard = few[: len(where)], networks["standard"]
 ways = {
-    "published": margins(networks["standard"], compared, blocks, legacy=True),
-    "crossing": margins(networks["standard"], compared, blocks, max_margin=LONGEST),
-    "turned": margins(networks["standard"], compared, blocks, refine="normal", max_margin=LONGEST),
+    name: work.by_image(
+        name, partial(margins, standard, subspaces=blocks, **way), compared, rows=where, of=standard
+    )
+    for name, way in {
+        "published": {"legacy": True},
+        "crossing": {"max_margin": LONGEST},
+        "turned": {"refine": "normal", "max_margin": LONGEST},
+    }.items()
 }
 shortest = ways["turned"].distances
 for name, way in ways.items():
@@ -678,13 +728,14 @@ def digits(split: str) -> data.Dataset:
 
 
 digit_train, digit_test = digits("train"), digits("test")
-digit_batch = data.to_float(digit_test.images[: SETTINGS["digits_images"]])
+digit_rows = work.rows(SETTINGS["digits_images"]).to(device)
+digit_batch = data.to_float(digit_test.images[digit_rows])
 digit_blocks = diagonal_blocks((1, 28, 28), size=8, step=1)
 unflip = partial(geometry.project_ball_box, transform=flipped, inverse=flipped)
 
 
 def lenet(
-    transform=None, *, adversarial: bool = False, start: nn.Module | None = None
+    role: str, transform=None, *, adversarial: bool = False, start: nn.Module | None = None
 ) -> nn.Module:
     """A LeNet on digits by the paper's recipe; adversarial ones start from a standard one."""
     options = SETTINGS["digits_tuning" if start is not None else "digits_training"]
@@ -698,19 +749,23 @@ def lenet(
     if adversarial:
         box = {} if transform is None else {"bounds": None, "projection": unflip}
         recipe["adversarial"] = training.Adversarial(norm=2, radius=1.0, steps=4, **box)
-    training.train(model, digit_train, **recipe, transform=transform, seed=seed)
+    recipe["once"] = partial(work.once, f"{role} trained")
+    training.train_once(model, digit_train, **recipe, transform=transform, seed=seed)
     return model.requires_grad_(False)
 
 
-lenets = {"digits": lenet(), "digits_flipped": lenet(flipped)}
-lenets["digits_robust"] = lenet(adversarial=True, start=lenets["digits"])
-lenets["digits_robust_flipped"] = lenet(flipped, adversarial=True, start=lenets["digits_flipped"])
+lenets = {
+    role: lenet(role, turn) for role, turn in {"digits": None, "digits_flipped": flipped}.items()
+}
+for role, turn in {"digits_robust": None, "digits_robust_flipped": flipped}.items():
+    start = lenets[role.replace("_robust", "")]
+    lenets[role] = lenet(role, turn, adversarial=True, start=start)
 for role, model in lenets.items():
     turn = flipped if "flipped" in role else lambda points: points
     given = training.predict(model, turn(data.to_float(digit_test.images)), unit_range=False)
     right = int((given == digit_test.labels).sum())
     record.scalar(f"{role}_accuracy", stats.wilson(right, len(given)))
-    spectrum(role, model, turn(digit_batch), digit_blocks)
+    spectrum(role, model, turn(digit_batch), digit_rows, digit_blocks)
 
 
 def mirror(role: str) -> float:
@@ -806,7 +861,7 @@ for place, corner in enumerate(corners):
         column.append(value)
 filtered = {}
 for name, keep in FILTERS.items():
-    filtered[name] = train_small(keep)
+    filtered[name] = train_small(name, keep)
     right = (
         training.predict(filtered[name], keep(data.to_float(test_data.images)), unit_range=False)
         == test_data.labels
@@ -832,8 +887,8 @@ for name, keep in FILTERS.items():
             column.append(value)
 record.table("elastic", elastic)
 elastic_spectra = {
-    "small": spectrum("small", small, few),
-    "low_pass": spectrum("low_pass", filtered["low_pass"], FILTERS["low_pass"](few)),
+    "small": spectrum("small", small, few, few_rows),
+    "low_pass": spectrum("low_pass", filtered["low_pass"], FILTERS["low_pass"](few), few_rows),
 }
 
 # %% [markdown]
@@ -848,7 +903,8 @@ KINDS = {
     "flipped": geometry.flip,
 }
 trained_on = {"all frequencies": small, "low pass": filtered["low_pass"]}
-trained_on |= {kind: train_small(turn) for kind, turn in KINDS.items() if kind not in trained_on}
+for kind in ("low frequencies removed", "flipped"):
+    trained_on[kind] = train_small(kind, KINDS[kind])
 cross: dict[str, list] = {"trained on": [], "tested on": [], "accuracy": []}
 pictures, truth = data.to_float(test_data.images), test_data.labels
 for source, model in trained_on.items():
@@ -892,14 +948,17 @@ crossed.pivot_table(
 seen_low = FILTERS["low_pass"](few)
 forgetful = copy.deepcopy(networks["standard"]).requires_grad_(True)
 held = margins(forgetful, seen_low, [corners[0]], max_margin=LONGEST).distances[0]
-training.train(
+frames, watched_low = [], FILTERS["low_pass"](watched)
+training.train_once(
     forgetful,
     train_data,
     **training.hold_me_tight("cifar10", **SETTINGS["tuning"]),
     transform=FILTERS["low_pass"],
     seed=seed,
-    on_epoch=partial(frame_of, "forgetting", seen_low),
+    on_epoch=lambda model, epoch: frames.append(frame_of(model, watched_low)),
+    once=partial(once_filmed, "forgetting", frames),
 )
+add_film("forgetting", frames)
 let_go = margins(forgetful, seen_low, [corners[0]], max_margin=LONGEST).distances[0]
 record.scalar("forgetting", ratio(let_go, held), note="margin after over before, high in both axes")
 record.table("film", film)
@@ -1517,17 +1576,21 @@ if SETTINGS["photographs"] and folder.is_dir():
             limit=SETTINGS["photographs"]["images"],
             size=224,
         )
-        large = data.to_float(gallery.images)
+        large_rows = work.rows(len(gallery)).to(device)
+        large = data.to_float(gallery.images[large_rows])
         # Few candidates: each costs a backward pass through a large network at the first step.
         spectrum(
             role,
             classifier,
             large,
+            large_rows,
             diagonal_blocks(tuple(large.shape[1:]), 16),
             candidates=5,
             refine="bisect",
             chunk=16,
         )
+        seconds = work.seconds(f"spectrum of {role}") / len(large)
+        record.scalar(f"{role}_seconds", seconds, count=len(large), note="an image, this machine")
 elif SETTINGS["photographs"]:
     print(f"No photographs at {folder}: pass their folder as the parameter photographs.")
 

@@ -29,12 +29,14 @@ device: str = "auto"  # auto | cpu | cuda
 network: str = ""  # measure this published CIFAR-10 network on every corruption
 images: int = 0  # number of test images of every corruption; 0 takes the profile's
 photographs: str = ""  # folder of ImageNet photographs; by default nips17 in ROBUSTKIT_HOME
+shard: int = 0  # which part of the images to measure, from 0
+shards: int = 1  # of how many parts
 
 # %%
 import copy
 import math
-import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -50,16 +52,15 @@ from robustkit import (
     corruptions,
     data,
     files,
-    inputs,
     models,
     plots,
-    project,
     stats,
     training,
 )
 from robustkit.augment import AugMix, Color, Prime, Spectral
 from robustkit.corruptions import corrupt
 from robustkit.margins import diagonal_blocks, margins
+from robustkit.pieces import Pieces
 from robustkit.records import Record
 
 plots.setup()
@@ -76,6 +77,8 @@ record = Record(
         "network": network,
         "images": images,
         "photographs": photographs,
+        "shard": shard,
+        "shards": shards,
     },
 )
 # A smoke run shows the committed laptop record beside its own results.
@@ -427,6 +430,7 @@ SETTINGS = {
         "short_images": None,
         "images": None,
         "few": 200,
+        "block": 128,
         "severities": (1, 3, 5),
         "pools": (1,),
         "margins": 24,
@@ -444,6 +448,7 @@ SETTINGS = {
         "short_images": 10_000,
         "images": 1000,
         "few": 500,
+        "block": 128,
         "preset": "cifar",
         "severities": (1, 2, 3, 4, 5),
         "pools": (1,),
@@ -462,6 +467,7 @@ SETTINGS = {
         "short_images": None,
         "images": None,
         "few": 10_000,
+        "block": 125,
         "preset": "cifar",
         "severities": (1, 2, 3, 4, 5),
         "pools": (1, 2, 5, 10),
@@ -479,31 +485,44 @@ if network:
 SEVERITIES = SETTINGS["severities"]
 train_set = data.load(SETTINGS["dataset"], "train", device=device, limit=SETTINGS["train_images"])
 short_set = data.load(SETTINGS["dataset"], "train", device=device, limit=SETTINGS["short_images"])
-test_set = data.load(SETTINGS["dataset"], "test", device=device, limit=SETTINGS["images"])
-few_set = data.load(SETTINGS["dataset"], "test", device=device, limit=SETTINGS["few"])
+# An image under a corruption knows nothing of the others. A long run keeps what it has finished, block
+# by block, and goes on from there after an interruption; the other shards have other blocks.
+work = Pieces(shard, shards, block=SETTINGS["block"])
 
 
-# A long run keeps what it has finished, so that after an interruption it goes on from there.
-kept = None
-if profile != "smoke":
-    source = inputs.digest(sorted(Path(robustkit.__file__).parent.rglob("*.py")))
-    kept = project.root() / "runs" / "04_corruptions" / f"unfinished-{source[:12]}"
+def own_part(whole: data.Dataset) -> tuple[data.Dataset, torch.Tensor]:
+    """The images of a dataset that are this run's, and their positions."""
+    rows = work.rows(len(whole)).to(device)
+    images, labels = whole.images[rows], whole.labels[rows]
+    return data.Dataset(whole.name, whole.split, images, labels, whole.classes), rows
 
 
-def keep(name: str) -> Path | None:
-    """Where a training is kept until the run is finished."""
-    return kept and kept / f"{SETTINGS['dataset']}-{seed}-{device}-{name}.pt"
+def test_images(name: str, limit: int | None) -> tuple[data.Dataset, torch.Tensor]:
+    """The first test images of a dataset that are this run's, and their positions."""
+    return own_part(data.load(name, "test", device=device, limit=limit))
 
 
+test_set, test_rows = test_images(SETTINGS["dataset"], SETTINGS["images"])
+few_set, few_rows = test_images(SETTINGS["dataset"], SETTINGS["few"])
 # A processor is fastest on what fits into its caches.
 BATCH = 128 if device == "cpu" else 2048
-HOW = {
-    "severities": SEVERITIES,
-    "preset": SETTINGS["preset"],
-    "seed": seed,
-    "batch_size": BATCH,
-    "checkpoint": kept,
-}
+HOW = {"severities": SEVERITIES, "preset": SETTINGS["preset"]}
+
+
+def compare(name: str, nets: dict[str, nn.Module], whole: data.Dataset, rows, **how):
+    """What networks make of every corruption and severity of the images at some rows, by name."""
+
+    def judge(images, labels, rows) -> dict[str, torch.Tensor]:
+        options = {"seed": seed, "indices": rows, "batch_size": BATCH} | how
+        tables = corruptions.compare_corruptions(nets, images, labels, **options)
+        return {net: torch.cat([table.clean[None], table.hits]).T for net, table in tables.items()}
+
+    right = work.by_image(name, judge, whole.images, whole.labels, rows, rows=rows, of=nets)
+    severities = how.get("severities", (1, 2, 3, 4, 5))
+    cells = tuple((name, severity) for name in corruptions.CORRUPTIONS for severity in severities)
+    return {net: corruptions.CorruptionTable(cells, r.T[1:], r.T[0]) for net, r in right.items()}
+
+
 METHODS = {"standard": None, "augmix": AugMix(), "prime": Prime()}
 LABELS = {"standard": "no augmentation", "augmix": "AugMix", "prime": "PRIME"}
 
@@ -518,15 +537,15 @@ def learn(method: str, dataset: data.Dataset, own_seed: int):
     else:
         bare = models.build(SETTINGS["network"], len(dataset.classes), seed=own_seed)
         model = models.Normalized(bare, 0.5, 0.25).eval().to(device)
-    place = keep(f"{dataset.name} {method} {own_seed}")
-    done = training.train(model, dataset, seed=own_seed, checkpoint=place, **options)
-    return model.requires_grad_(False), done
+    name = f"{dataset.name} {method} {own_seed}"
+    training.train_once(model, dataset, once=partial(work.once, name), seed=own_seed, **options)
+    return model.requires_grad_(False), work.seconds(name)
 
 
 learnt = {method: learn(method, train_set, seed) for method in METHODS}
 networks = {method: model for method, (model, _) in learnt.items()}
-seconds = {method: done.seconds for method, (_, done) in learnt.items()}
-tables = corruptions.compare_corruptions(networks, test_set.images, test_set.labels, **HOW)
+seconds = {method: spent for method, (_, spent) in learnt.items()}
+tables = compare("methods", networks, test_set, test_rows, **HOW)
 scores = {
     method: corruptions.image_scores(table, severities=SEVERITIES)
     for method, table in tables.items()
@@ -633,11 +652,12 @@ plt.show()
 repeats = {"data": [], "method": [], "seed": [], "clean": [], "corrupted": []}
 for name, seeds in SETTINGS["repeats"].items():
     own_train = data.load(name, "train", device=device, limit=SETTINGS["train_images"])
-    own_test = data.load(name, "test", device=device, limit=SETTINGS["images"])
+    own_test, own_rows = test_images(name, SETTINGS["images"])
     for own_seed in seeds:
         for method in METHODS:
             model, _ = learn(method, own_train, own_seed)
-            table = corruptions.evaluate_corruptions(model, own_test.images, own_test.labels, **HOW)
+            what = f"{name} {method} {own_seed}, corrupted"
+            table = compare(what, {method: model}, own_test, own_rows, **HOW)[method]
             accuracy = stats.bootstrap(
                 corruptions.image_scores(table, severities=SEVERITIES).tolist(), seed=seed
             )
@@ -683,8 +703,8 @@ def tuned(name: str, dataset: data.Dataset, transform=None, **changes) -> nn.Mod
     """The network without augmentation, trained further."""
     model = copy.deepcopy(networks["standard"]).requires_grad_(True)
     options = SETTINGS["training"] | SETTINGS["short"] | changes
-    place = keep(f"tuned {name}")
-    training.train(model, dataset, transform=transform, seed=seed, checkpoint=place, **options)
+    once = partial(work.once, f"tuned {name}")
+    training.train_once(model, dataset, once=once, transform=transform, seed=seed, **options)
     return model.requires_grad_(False)
 
 
@@ -709,7 +729,7 @@ for copies in SETTINGS["pools"]:
     epochs = max(1, SETTINGS["short"]["epochs"] // copies)
     short[f"pool of {copies}"] = tuned(f"pool of {copies}", pool_of(copies), epochs=epochs)
 short["consistency"] = tuned("consistency", short_set, Prime(), consistency=12.0)
-judged = corruptions.compare_corruptions(short, few_set.images, few_set.labels, **HOW)
+judged = compare("ablation", short, few_set, few_rows, **HOW)
 ablation = {"training": [], "clean": [], "corrupted": [], "low": [], "high": []}
 points = {
     name: corruptions.image_scores(table, severities=SEVERITIES) for name, table in judged.items()
@@ -1037,12 +1057,8 @@ def judged_by(label: str, name: str, table: corruptions.CorruptionTable, referen
 
 if SETTINGS["published"]:
     loaded = {label: published_network(name) for label, name in SETTINGS["published"].items()}
-    everything = data.load(
-        SETTINGS["dataset"], "test", device=device, limit=SETTINGS["published_images"]
-    )
-    for label, table in corruptions.compare_corruptions(
-        loaded, everything.images, everything.labels, seed=seed, batch_size=BATCH, checkpoint=kept
-    ).items():
+    everything = test_images(SETTINGS["dataset"], SETTINGS["published_images"])
+    for label, table in compare("published", loaded, *everything).items():
         judged_by(label, SETTINGS["published"][label], table, None)
 folder = Path(photographs) if photographs else files.home() / "nips17"
 if SETTINGS["photographs"] and folder.is_dir():
@@ -1059,15 +1075,12 @@ if SETTINGS["photographs"] and folder.is_dir():
             f"{folder} has {len(gallery.classes)} classes and {name} another number; pass a folder "
             "with one folder for each class of ImageNet."
         )
-    table = corruptions.evaluate_corruptions(
-        published_network(name),
-        gallery.images,
-        gallery.labels,
-        seed=seed,
-        batch_size=64,
-        checkpoint=kept,
-    )
+    nets = {name: published_network(name)}
+    table = compare("photographs", nets, *own_part(gallery), batch_size=64)[name]
     judged_by("MobileNetV2", name, table, "alexnet")
+    spent = work.seconds("photographs") / len(table.clean)
+    note = "an image, under all corruptions, this machine"
+    record.scalar(f"{name}_seconds", spent, count=len(table.clean), note=note)
 elif SETTINGS["photographs"]:
     print(f"No photographs at {folder}: pass their folder as the parameter photographs.")
 if cells:
@@ -1234,5 +1247,3 @@ for claim, verdict in robustkit.claims.verdicts("04_corruptions", record):
 
 # %% tags=["hide-input", "nbval-ignore-output"]
 record.finish()
-if kept is not None:
-    shutil.rmtree(kept, ignore_errors=True)

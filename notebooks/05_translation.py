@@ -31,11 +31,12 @@ size: int = 0  # side to resize crops to, where the network takes one size; 0 ta
 towers: str = ""  # image towers whose representations to look at too, "timm:NAME,timm:NAME"
 images: int = 0  # number of photographs; 0 takes the profile's
 photographs: str = ""  # folder of ImageNet photographs; by default nips17 in ROBUSTKIT_HOME
+shard: int = 0  # which part of the images to measure, from 0
+shards: int = 1  # of how many parts
 
 # %% tags=["hide-input"]
-import hashlib
 import io
-import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -50,15 +51,14 @@ from robustkit import (
     corruptions,
     data,
     files,
-    inputs,
     models,
     plots,
-    project,
     stats,
     training,
     translation,
 )
 from robustkit.data import patches
+from robustkit.pieces import Pieces
 from robustkit.records import Record
 from robustkit.translation import (
     RICS,
@@ -90,14 +90,10 @@ record = Record(
         "towers": towers,
         "images": images,
         "photographs": photographs,
+        "shard": shard,
+        "shards": shards,
     },
 )
-# A long run keeps what it has finished, so that after an interruption it goes on from there.
-kept = None
-if profile != "smoke":
-    package = inputs.digest(sorted(Path(robustkit.__file__).parent.rglob("*.py")))
-    given = hashlib.sha256(repr(record.as_dict()["parameters"]).encode()).hexdigest()
-    kept = project.root() / "runs" / "05_translation" / f"unfinished-{package[:12]}-{given[:12]}"
 # A smoke run shows the committed laptop record beside its own results.
 laptop = robustkit.records.committed("05_translation", "laptop") if profile == "smoke" else None
 
@@ -126,6 +122,7 @@ SETTINGS = {
         "crop": 40,
         "images": None,
         "few": 80,
+        "block": 40,
         "votes": 60,
         "vote_crop": 56,
         "towers": "",
@@ -141,6 +138,7 @@ SETTINGS = {
         "crop": 224,
         "images": 1000,
         "few": 150,
+        "block": 50,
         "votes": 20,
         "vote_crop": 240,
         "towers": "",
@@ -156,6 +154,7 @@ SETTINGS = {
         "crop": 224,
         "images": None,
         "few": 2000,
+        "block": 250,
         "votes": 200,
         "vote_crop": 240,
         "towers": "timm:vit_base_patch32_clip_224.laion2b,timm:vit_base_patch14_dinov2.lvd142m",
@@ -231,6 +230,13 @@ else:
     scenes, answers, class_names = gallery.images, gallery.labels, gallery.classes
     model = models.load(network or SETTINGS["network"], device=device)
     small_test = data.load("cifar10", "test", device=device, limit=SETTINGS["small_images"])
+# The images of this run. A long run keeps what it has finished of them, block by block, so that it
+# goes on after an interruption; the other shards have other blocks.
+work = Pieces(shard, shards, block=SETTINGS["block"])
+FEW = len(work.rows(min(SETTINGS["few"], len(scenes))))
+scene_rows, small_rows = (work.rows(len(part)).to(device) for part in (scenes, small_test))
+scenes, answers = scenes[scene_rows], answers[scene_rows]
+small_images, small_answers = small_test.images[small_rows], small_test.labels[small_rows]
 model = model.to(memory_format=torch.channels_last).requires_grad_(False)
 NAME = network or {"smoke": "patch network", "laptop": "MobileNetV2", "paper": "ResNet-50"}[profile]
 
@@ -317,23 +323,17 @@ class Centre(nn.Module):
         return self.inner(middle)
 
 
-def tried(what: str, net: nn.Module, pictures, truth, way, radius: int):
-    """The exhaustive adversary; a long run keeps what it finds, and goes on from there."""
-    place = kept and kept / f"{what}, {type(way).__name__}, radius {radius}.pt"
-    if place is not None and place.exists():
-        return translation.Adversary(**torch.load(place, weights_only=True, map_location=device))
-    found = adversary(net.eval(), pictures, truth, way, radius, batch_size=BATCH)
-    if place is not None:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with files.atomic_path(place) as written:
-            torch.save(vars(found), written)
-    return found
+def tried(what: str, net: nn.Module, pictures, truth, where, way, radius: int):
+    """The exhaustive adversary, block by block, on pictures at some positions."""
+    attack = partial(adversary, net.eval(), shift_model=way, radius=radius, batch_size=BATCH)
+    name = f"{what}, {type(way).__name__}, radius {radius}"
+    return work.by_image(name, attack, pictures, truth, rows=where, of=net)
 
 
 def attacked(what: str, net: nn.Module, count: int | None = None, radius: int = 1):
-    """All realistic shifts of the scenes."""
-    what = f"{what} of {count or len(scenes)}"
-    return tried(what, net, scenes[:count], answers[:count], window, radius)
+    """All realistic shifts of the scenes, or of the first of them."""
+    what = what if count is None else f"{what}, few"
+    return tried(what, net, scenes[:count], answers[:count], scene_rows[:count], window, radius)
 
 
 # %%
@@ -358,7 +358,7 @@ def note_kind(label: str, shift: str, found) -> None:
 
 def nudged(what: str, net: nn.Module, way, radius: int = RADIUS):
     """All shifts of the small images, of one kind."""
-    return tried(what, net, small_test.images, small_test.labels, way, radius)
+    return tried(what, net, small_images, small_answers, small_rows, way, radius)
 
 
 small_networks = {
@@ -375,7 +375,7 @@ small_networks = {
     )
     for label, name in SETTINGS["small"].items()
 }
-nearby = attacked(f"middle {CROP}", Centre(model, CROP, FED), SETTINGS["few"], RADIUS)
+nearby = attacked(f"middle {CROP}", Centre(model, CROP, FED), FEW, RADIUS)
 note_kind(NAME, "realistic", nearby)
 around = {}
 for label, small in small_networks.items():
@@ -425,7 +425,7 @@ plt.show()
 # open-CLIP and DINOv2, are a parameter away (`towers`), and part of the paper profile; they were not run.
 
 # %%
-few = scenes[: SETTINGS["few"]]
+few = scenes[:FEW]
 
 
 def middles_at(side: int | None, batch: torch.Tensor) -> torch.Tensor:
@@ -558,12 +558,12 @@ theory = {"candidates": [], "changes": [], "adversary": []}
 for crop in SETTINGS["crops"][1:]:
     count = WINDOW - crop + 1
     for score in ("filter", "laplacian", "hash", mean_score):
-        found = translation.certified_radius(
-            RICS(model, crop, score=score, key=seed), scenes, WINDOW, limit=1
-        )
+        name = score if isinstance(score, str) else "mean"
+        selecting = RICS(model, crop, score=score, key=seed)
+        certify = partial(certified_radius, selecting, window=WINDOW, limit=1)
+        found = work.by_image(f"safe, {name} {crop}", certify, scenes, rows=scene_rows, of=model)
         safe = found.safe.flatten(1)[:, [0, 1, 2, 3, 5, 6, 7, 8]]
         mean = stats.bootstrap((~safe).double().mean(1).tolist(), seed=seed)
-        name = score if isinstance(score, str) else "mean"
         add(
             law,
             name,
@@ -667,7 +667,8 @@ def note_method(name: str, crop: int, found) -> None:
 
 outcomes = {}
 for crop in SETTINGS["crops"]:
-    outcomes["centre", crop] = attacked(f"middle {crop}", Centre(model, crop, FED))
+    middle = Centre(model, crop, FED)
+    outcomes["centre", crop] = plain if crop == CROP else attacked(f"middle {crop}", middle)
     note_method("middle", crop, outcomes["centre", crop])
     for score in ("filter", "hash") if crop < WINDOW else ():
         selecting = RICS(model, crop, score=score, size=FED, key=seed)
@@ -778,16 +779,15 @@ def note_certificates(name: str, radii: torch.Tensor, upto: int) -> None:
 
 
 for crop in SETTINGS["crops"][1::2]:
-    selecting = RICS(model, crop, score="hash", key=seed)
-    note_certificates(
-        f"RICS, crop {crop}", certified_radius(selecting, scenes, WINDOW).radii, REACH
-    )
+    certify = partial(certified_radius, RICS(model, crop, score="hash", key=seed), window=WINDOW)
+    found = work.by_image(f"certified, {crop}", certify, scenes, rows=scene_rows, of=model)
+    note_certificates(f"RICS, crop {crop}", found.radii, REACH)
 vote = SlidingVote(model, SETTINGS["vote_crop"], size=FED, batch_size=BATCH)
 votes = vote.certify(window.base(scenes[: SETTINGS["votes"]]), 1)
 note_certificates("vote, unknown scene", votes.radii, REACH)
 record.table("certificates", certificates)
 record.scalar("vote_certified", stats.wilson(int(votes.certified.sum()), len(votes)))
-wide = attacked(f"filter {CROP}", rics, SETTINGS["few"], REACH)
+wide = attacked(f"filter {CROP}", rics, FEW, REACH)
 record.scalar("passes", stats.bootstrap(wide.calls.double().tolist(), seed=seed))
 record.scalar("shifts", len(neighbourhood(REACH)))
 
@@ -1100,5 +1100,3 @@ for claim, verdict in robustkit.claims.verdicts("05_translation", record):
 
 # %% tags=["hide-input", "nbval-ignore-output"]
 record.finish()
-if kept is not None:
-    shutil.rmtree(kept, ignore_errors=True)

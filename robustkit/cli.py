@@ -1,4 +1,4 @@
-"""The command `robustkit`: build the book, run chapters, fetch data and weights, judge claims.
+"""The command `robustkit`: build the book, run and collect chapters, fetch data, judge claims.
 
 Exit codes: 0 done, 1 a run or a file failed, 2 the command was not understood, 130 interrupted.
 """
@@ -8,15 +8,23 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Any, Never
 
 import click
 
-from robustkit import __version__, project
+from robustkit import __version__, project, records
 from robustkit.claims_table import interval_text, text_table
 from robustkit.errors import InputError, RobustkitError, RunError, UnknownNameError
 
+_RECORD = click.option(
+    "--record",
+    "copy",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Copy the record there.",
+)
 _BOOK_TOOLS = {"ipykernel", "jupyter_book", "jupyter_client", "jupytext", "nbformat", "papermill"}
 
 
@@ -83,6 +91,7 @@ def build(only: tuple[str, ...], force: bool, no_run: bool) -> None:
 )
 @click.option("-j", "--jobs", default=1, type=click.IntRange(1), help="Runs at a time in a grid.")
 @click.option("--force", is_flag=True, help="Run again what is finished.")
+@_RECORD
 def run(
     chapter: str,
     given: tuple[str, ...],
@@ -90,17 +99,19 @@ def run(
     axes: tuple[str, ...],
     jobs: int,
     force: bool,
+    copy: Path | None,
 ) -> None:
     """Run CHAPTER ("01_preliminaries", "01" or "1") with parameters."""
     from robustkit import notebooks, parameters, runs
 
     chapter = project.chapter(chapter)
     specs = notebooks.parameters(project.text_path(chapter))
-    texts = _assignments([*given, *([] if profile is None else [f"profile={profile}"])])
-    base = parameters.from_text(specs, texts)
+    base = parameters.from_text(specs, _texts(given, profile))
     if not axes:
-        _report(runs.run(chapter, base, force=force))
+        _report(runs.run(chapter, base, force=force), copy)
         return
+    if copy is not None:
+        raise InputError("--record copies the record of one run; a grid has one for each.")
     from robustkit.grid import grid
 
     values: dict[str, list[Any]] = {
@@ -115,6 +126,30 @@ def run(
     failed = [f"{row.values}: {row.error}" for row in rows if row.record is None]
     if failed:
         raise RunError("\n".join([f"{len(failed)} of {len(rows)} runs failed:", *failed]))
+
+
+@cli.command()
+@click.argument("chapter")
+@click.option("-p", "given", multiple=True, metavar="NAME=VALUE", help="Set a parameter.")
+@click.option("--profile", metavar="PROFILE", help=f"One of {', '.join(project.PROFILES)}.")
+@click.option("--shards", required=True, type=int, metavar="N", help="How many there are.")
+@click.option("--force", is_flag=True, help="Collect again what is finished.")
+@_RECORD
+def collect(
+    chapter: str,
+    given: tuple[str, ...],
+    profile: str | None,
+    shards: int,
+    force: bool,
+    copy: Path | None,
+) -> None:
+    """Make the record of CHAPTER out of its N finished shards, as if it had never been split."""
+    from robustkit import collecting, notebooks, parameters
+
+    chapter = project.chapter(chapter)
+    specs = notebooks.parameters(project.text_path(chapter))
+    values = parameters.from_text(specs, _texts(given, profile))
+    _report(collecting.collect(chapter, values, shards=shards, force=force), copy)
 
 
 @cli.command()
@@ -181,6 +216,10 @@ def main() -> None:
     cli(prog_name="robustkit")
 
 
+def _texts(given: Sequence[str], profile: str | None) -> dict[str, str]:
+    return _assignments([*given, *([] if profile is None else [f"profile={profile}"])])
+
+
 def _assignments(given: Sequence[str]) -> dict[str, str]:
     found = {}
     for assignment in given:
@@ -214,8 +253,10 @@ def _shown(scalar: dict[str, Any]) -> str:
     return interval_text(scalar["value"], scalar["low"], scalar["high"], scalar["unit"])
 
 
-def _report(result: Any) -> None:
+def _report(result: Any, copy: Path | None = None) -> None:
     record = result.record
+    if copy is not None:
+        records.write(copy, record)
     rows = [[name, _shown(scalar), scalar["note"]] for name, scalar in record["scalars"].items()]
     click.echo(text_table(["scalar", "value", "note"], rows))
     seconds = record["provenance"]["wall_seconds"]

@@ -3,16 +3,14 @@
 A run lies in `runs/<chapter>/<prekey>/`, where the prekey covers the code of the chapter and its
 parameters, not its prose. It is finished when its record is whole and all it has read (package
 source, data, weights) is unchanged; only then is it not run again. Files move in whole, the record
-last.
+last. A chapter with the parameters `shard` and `shards` splits; see `robustkit.collecting`.
 """
 
-import hashlib
-import json
 import logging
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +19,12 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from robustkit import inputs, notebooks, project, records, strict_json
+from robustkit import inputs, notebooks, piece_folders, project, records, strict_json
 from robustkit.errors import DataError, RunError
 from robustkit.files import write_atomic
-from robustkit.parameters import resolve
+from robustkit.plans import Plan, hashed, plan
+
+__all__ = ["Plan", "RunResult", "carry_out", "find", "plan", "run"]
 
 log = logging.getLogger("robustkit")
 
@@ -38,46 +38,6 @@ class RunResult:
     folder: Path
     record: dict[str, Any]
     cached: bool
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A run to be: text, hash of its code, checked parameters, those to inject, and its folder."""
-
-    chapter: str
-    text: str
-    code: str
-    parameters: dict[str, Any]
-    injected: dict[str, Any]
-    prekey: str
-
-    @property
-    def folder(self) -> Path:
-        return project.root() / "runs" / self.chapter / self.prekey[:16]
-
-    @property
-    def installs(self) -> bool:
-        """Whether this is the run that the book shows: all at its default but the profile."""
-        return set(self.injected) <= {"profile"}
-
-
-def plan(chapter: str, parameters: Mapping[str, Any], *, profile: str = "smoke") -> Plan:
-    """Check a chapter and its parameters, without running; "profile" in `parameters` wins.
-
-    Raises `UnknownNameError` and `InputError` for what the chapter does not accept.
-    """
-    chapter = project.chapter(chapter)
-    path = project.text_path(chapter)
-    text = notebooks.source(path)
-    notebook = notebooks.from_text(text)
-    specs = notebooks.parameters_of(notebook, path.name)
-    resolved = resolve(specs, {"profile": profile, **parameters})
-    # What is at its default is not injected, so that a default run keeps the cells of the text.
-    defaults = resolve(specs, {})
-    injected = {name: value for name, value in resolved.items() if value != defaults[name]}
-    code = notebooks.code_hash(notebook)
-    prekey = _hash([chapter, code, strict_json.encode(resolved)])
-    return Plan(chapter, text, code, resolved, injected, prekey)
 
 
 def run(
@@ -94,15 +54,35 @@ def run(
     its text and with the prose of today, the records of other profiles under `book/results/`.
     `timeout` is in seconds a cell. Raises `InputError` before anything runs, and `RunError` that
     names the failed cell and where the notebook is kept; a failed or interrupted run leaves the
-    previous record whole.
+    previous record whole, and the pieces of work that it had finished for the next one.
     """
     planned = plan(chapter, parameters, profile=profile)
+    return carry_out(planned, force=force, timeout=timeout)
+
+
+def carry_out(
+    planned: Plan,
+    *,
+    force: bool = False,
+    timeout: float | None = None,
+    shards: Callable[[], list[dict[str, Any]]] | None = None,
+) -> RunResult:
+    """Run what is planned, as `run` does; with `shards`, from the pieces that these have made.
+
+    `shards` is asked only when it must run, and returns one entry of provenance for each shard.
+    """
     with _lock(planned):
         finished = None if force else find(planned)
-        result = finished or _execute(planned, timeout)
+        if finished is None:
+            collected = shards() if shards else []
+            if force and not collected:
+                piece_folders.clear(planned.pieces, *planned.shard)
+            finished = _execute(planned, timeout, collected)
+            if not collected and planned.prekey == planned.whole:
+                piece_folders.clear(planned.pieces, *planned.shard)
         if planned.installs:
-            _install(result, planned.text)
-    return result
+            _install(finished, planned.text)
+    return finished
 
 
 def find(planned: Plan) -> RunResult | None:
@@ -125,7 +105,7 @@ def find(planned: Plan) -> RunResult | None:
     return RunResult(planned.chapter, planned.parameters, folder, record, cached=True)
 
 
-def _execute(planned: Plan, timeout: float | None) -> RunResult:
+def _execute(planned: Plan, timeout: float | None, collected: list[dict[str, Any]]) -> RunResult:
     from robustkit import execution
 
     folder = planned.folder
@@ -141,10 +121,16 @@ def _execute(planned: Plan, timeout: float | None) -> RunResult:
                 planned.injected,
                 output,
                 folder=project.root() / "notebooks",
-                environment={records.RUN_FOLDER: name},
+                environment={
+                    records.RUN_FOLDER: name,
+                    piece_folders.FOLDER: str(planned.pieces),
+                    piece_folders.COLLECTED: str(len(collected)),
+                },
                 timeout=timeout,
             )
             record = _completed(planned, Path(name), time.perf_counter() - start)
+            if collected:
+                record["provenance"]["shards"] = collected
         except RunError as error:
             failed = folder / "failed.ipynb"
             execution.keep_failed(output, failed)
@@ -179,7 +165,7 @@ def _completed(planned: Plan, written: Path, seconds: float) -> dict[str, Any]:
             "notebook": planned.code,
             "wall_seconds": round(seconds, 1),
         },
-        "key": _hash([planned.prekey, provenance["inputs"]]),
+        "key": hashed([planned.prekey, provenance["inputs"]]),
     }
 
 
@@ -221,8 +207,3 @@ def _lock(planned: Plan) -> Iterator[None]:
 
 def _paths(entry: dict[str, Any]) -> list[Path]:
     return [Path(file) for file in entry["files"]]
-
-
-def _hash(item: Any) -> str:
-    text = item if isinstance(item, str) else json.dumps(item, sort_keys=True, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()

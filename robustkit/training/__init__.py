@@ -5,7 +5,7 @@ from robustkit.training.adaptation import adapt_batch_norm
 from robustkit.training.augmentation import crop_and_flip
 from robustkit.training.evaluation import Accuracy, evaluate
 from robustkit.training.loop import TrainingResult, train
-from robustkit.training.preparation import obtain
+from robustkit.training.preparation import obtain, train_once
 from robustkit.training.recipes import hold_me_tight, prime
 from robustkit.training.schedules import learning_rate_at
 from robustkit.training.settings import Adversarial
@@ -23,4 +23,5 @@ __all__ = [
     "predict",
     "prime",
     "train",
+    "train_once",
 ]

@@ -1,9 +1,11 @@
 """Networks by recipe: loaded, trained from scratch, or trained further."""
 
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from robustkit import models
 from robustkit.data import Dataset
@@ -21,6 +23,8 @@ def obtain(
     seed: int = 0,
     mean: float = 0.5,
     std: float = 0.25,
+    once: Callable[[Callable[[Path | None], Mapping[str, Tensor]]], Mapping[str, Tensor]]
+    | None = None,
     **settings: Any,
 ) -> nn.Module:
     """Return a network made by a recipe of two words, in eval mode, its parameters frozen.
@@ -32,6 +36,7 @@ def obtain(
     - `mean`, `std`: of the normalisation in front of a new network, one number for all channels.
     - `seed`: of the new network's weights and of its training; `settings`: as in
       `robustkit.training.train`.
+    - `once`: as in `train_once`; a recipe that only loads never calls it.
 
     Raises `InputError` for a recipe that cannot be followed, and as loading and training do.
     """
@@ -48,5 +53,37 @@ def obtain(
         channels = dataset.images.shape[1]
         bare = models.build(name, len(dataset.classes), channels=channels, seed=seed)
         model = models.Normalized(bare, mean, std).eval()
-    train(model.to(device).requires_grad_(True), dataset, seed=seed, **settings)
+    model.to(device).requires_grad_(True)
+    if once is None:
+        train(model, dataset, seed=seed, **settings)
+    else:
+        train_once(model, dataset, once=once, seed=seed, **settings)
     return model.requires_grad_(False)
+
+
+def train_once(
+    model: nn.Module,
+    dataset: Dataset,
+    *,
+    once: Callable[[Callable[[Path | None], Mapping[str, Tensor]]], Mapping[str, Tensor]],
+    **settings: Any,
+) -> None:
+    """Train `model` in place as `train` does, or give it the weights of that very training.
+
+    - `once`: decides which, for instance `functools.partial(work.once, "a name")` of some
+      `work = robustkit.pieces.Pieces()`. It is called with a function that trains, from the path
+      of a checkpoint or None to the state of the network, and returns that state, or a kept one.
+    - `settings`: as in `robustkit.training.train`.
+
+    Raises as `train` and `once` do.
+    """
+
+    def trained(checkpoint: Path | None) -> Mapping[str, Tensor]:
+        given = settings if checkpoint is None else settings | {"checkpoint": checkpoint}
+        train(model, dataset, **given)
+        return dict(model.state_dict())
+
+    model.load_state_dict(once(trained))
+    # Training leaves this order in memory, and the order decides how a processor sums.
+    if settings.get("channels_last", True):
+        model.to(memory_format=torch.channels_last)

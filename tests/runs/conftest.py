@@ -75,7 +75,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
     return made
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def wait_for() -> Callable[[Callable[[], object], str], None]:
     """Wait until a condition holds; fails, and names what was waited for, when it never does."""
 

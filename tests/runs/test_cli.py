@@ -68,6 +68,8 @@ def test_the_command_starts_without_the_heavy_packages():
         (["run", "1", "--grid", "seed=1,"], "the grid of 'seed' has an empty value"),
         (["run", "1", "--grid", "seed=1,b"], "parameter 'seed' is int"),
         (["run", "1", "-j", "0"], "'-j'"),
+        (["run", "1", "--grid", "seed=1,2", "--record", "a.json"], "a grid has one for each"),
+        (["collect", "1", "--shards", "2"], "01_tiny does not split"),
         (["runn"], "No such command 'runn'"),
     ],
 )

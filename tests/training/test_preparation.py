@@ -73,3 +73,50 @@ def test_a_training_that_continues_is_watched_for_what_is_left(tmp_path):
         training.obtain("train small_cnn", bars(), on_epoch=interrupt, **settings)
     training.obtain("train small_cnn", bars(), on_epoch=interrupt, **settings)
     assert seen == [0, 1, 2]
+
+
+def test_a_kept_training_gives_the_network_that_it_trained():
+    sample, kept = bars(), []
+
+    def once(trained):
+        if not kept:
+            kept.append({name: t.clone() for name, t in trained(None).items()})
+        return kept[0]
+
+    made = [training.obtain("train small_cnn", sample, once=once, **SETTINGS) for _ in range(2)]
+    alone = training.obtain("train small_cnn", sample, **SETTINGS)
+    images = sample.images[:7] / 255
+    for network in made:
+        assert same(network, alone)
+        assert not network.training
+        # Bit for bit: parameters lie in memory as training leaves them.
+        assert torch.equal(network(images), alone(images))
+        for own, parameter in zip(network.parameters(), alone.parameters(), strict=True):
+            assert own.stride() == parameter.stride()
+            assert not own.requires_grad
+
+
+def test_a_training_that_is_kept_goes_on_from_its_checkpoint(tmp_path):
+    sample, seen = bars(), []
+    settings = SETTINGS | {"epochs": 3, "seed": 1}
+    place = tmp_path / "state.pt"
+
+    def interrupt(model, epoch):
+        seen.append(epoch)
+        if seen == [0, 1]:
+            raise KeyboardInterrupt
+
+    def attempt():
+        model = models.build("small_cnn", len(sample.classes), channels=1, seed=2)
+        training.train_once(
+            model, sample, once=lambda trained: trained(place), on_epoch=interrupt, **settings
+        )
+        return model
+
+    with pytest.raises(KeyboardInterrupt):
+        attempt()
+    resumed = attempt()
+    alone = models.build("small_cnn", len(sample.classes), channels=1, seed=2)
+    training.train(alone, sample, **settings)
+    assert seen == [0, 1, 2, 3]
+    assert same(resumed, alone)

@@ -34,6 +34,20 @@ def network(seed: int = 0) -> nn.Module:
     return Normalized(layers, 0.3, 0.25)
 
 
+def plain_network(seed: int = 0) -> nn.Module:
+    """A convolution and a linear layer: what an image makes of it depends on no other image."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        layers = nn.Sequential(
+            nn.Conv2d(1, 8, 3, padding=1),
+            nn.ReLU(),
+            nn.AdaptiveMaxPool2d(2),
+            nn.Flatten(),
+            nn.Linear(32, 2),
+        )
+    return Normalized(layers, 0.3, 0.25)
+
+
 def same(first: nn.Module, second: nn.Module) -> bool:
     """Whether two networks have the same state bit for bit."""
     one, other = first.state_dict(), second.state_dict()

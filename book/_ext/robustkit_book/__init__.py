@@ -1,6 +1,7 @@
 """What the book adds to Sphinx: numbers of records in the text, the scoreboard and its links to the
-cells that record, the tolerances of corruptions, the block on how a page was made, figures for both
-colour schemes, MathJax from our own folder, and a last pass over the HTML."""
+cells that record, the tolerances of corruptions, the costs of a protocol, the block on how a page
+was made, figures for both colour schemes, MathJax from our own folder, and a last pass over the
+HTML."""
 
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from sphinx.application import Sphinx
 from robustkit.plots import DARK
 
 from . import (
+    costs,
     live,
     mathjax,
     parity,
@@ -30,6 +32,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("scoreboard", scoreboard.Scoreboard)
     app.add_directive("places", places.Places)
     app.add_directive("parity", parity.Parity)
+    app.add_directive("costs", costs.Costs)
     app.connect("env-get-outdated", live.outdated)
     app.connect("doctree-read", provenance.append_block)
     app.connect("doctree-read", recorded.mark_cells)
