@@ -16,6 +16,7 @@ import click
 from robustkit import __version__, project
 from robustkit.claims_table import interval_text, text_table
 from robustkit.errors import InputError, RobustkitError, RunError, UnknownNameError
+from robustkit.report_command import report_command
 
 _BOOK_TOOLS = {"ipykernel", "jupyter_book", "jupyter_client", "jupytext", "nbformat", "papermill"}
 
@@ -149,6 +150,9 @@ def claims(chapter: str | None) -> None:
         chapter = project.chapter(chapter)
     for name in known if chapter is None else [chapter]:
         click.echo(f"{judged.table(judged.scoreboard(name), name)!r}\n")
+
+
+cli.add_command(report_command)
 
 
 def main() -> None:

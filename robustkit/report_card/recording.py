@@ -1,13 +1,13 @@
 """Cards as records: the numbers and tables of one network or two, with all that a page shows."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from robustkit.errors import InputError
 from robustkit.records import Record
 from robustkit.report_card.budget import half_width
-from robustkit.report_card.card import Axis, Examples, Report, table_of
+from robustkit.report_card.card import Axis, Examples, Report, Table, table_of
 from robustkit.report_card.comparison import Comparison
 from robustkit.report_card.pictures import data_uri
 
@@ -23,11 +23,12 @@ def add_to_record(
 ) -> None:
     """Add one report or two of the same images, and their comparison, to a record.
 
-    Scalars keep their names, those of the second network begin with "second_". Every table has a
-    column `network`; besides those of the cards there are `networks`, `axes` (method, reading,
-    images, half width of a share and seconds of every axis), `examples` with pictures, `cautions`,
-    `references`, `comparison` and `comparison_reading`, the last five where there are any. Raises
-    `InputError` for other numbers of reports, or names already in the record.
+    Scalars keep their names, those of the second network begin with "second_". Tables of the cards
+    get a column `network`. Besides them there are `networks`, `axes` (method, reading, images, half
+    width of a share and seconds of every axis), `numbers` (which scalar belongs to which axis),
+    `examples` with pictures, `cautions`, `references`, `comparison` and `comparison_reading`, the
+    last five where there are any. Raises `InputError` for other numbers of reports, or names that
+    are in the record already.
     """
     if not 1 <= len(reports) <= len(PREFIXES):
         raise InputError(f"a card shows one network or two, got {len(reports)}.")
@@ -35,11 +36,13 @@ def add_to_record(
         for name, one in report.scalars.items():
             record.scalar(prefix + name, one.interval, unit=one.unit, note=one.note)
     record.table("networks", _networks(reports))
-    _add(record, "axes", _stacked(reports, _axes))
+    _add(record, "axes", _stacked(reports, [_axes(one) for one in reports]))
+    record.table("numbers", _numbers(reports[0]))
     for name in dict.fromkeys(name for report in reports for name in report.tables):
-        _add(record, name, _stacked(reports, lambda report, name=name: report.tables.get(name, {})))
-    _add(record, "examples", _stacked(reports, _examples))
-    _add(record, "cautions", _stacked(reports, lambda report: {"caution": [*report.cautions]}))
+        tables = [report.tables.get(name, {}) for report in reports]
+        _add(record, name, _stacked(reports, tables))
+    _add(record, "examples", _stacked(reports, [_examples(one) for one in reports]))
+    _add(record, "cautions", _stacked(reports, [{"caution": [*one.cautions]} for one in reports]))
     _add(record, "references", reports[0].references)
     if comparison is not None:
         record.table("comparison", comparison.table)
@@ -50,7 +53,7 @@ def add_to_record(
 
 
 def _add(record: Record, name: str, columns: Mapping[str, list[Any]]) -> None:
-    if columns and next(iter(columns.values())):
+    if any(columns.values()):
         record.table(name, columns)
 
 
@@ -64,14 +67,20 @@ def _networks(reports: Sequence[Report]) -> dict[str, list[Any]]:
     )
 
 
-def _stacked(
-    reports: Sequence[Report], table: Callable[[Report], Mapping[str, list[Any]]]
-) -> dict[str, list[Any]]:
+def _numbers(report: Report) -> dict[str, list[Any]]:
+    """Return which axis each number belongs to."""
+    return table_of(
+        ("axis", "scalar"),
+        [(axis.name, name) for axis in report.axes.values() for name in axis.scalars],
+    )
+
+
+def _stacked(reports: Sequence[Report], tables: Sequence[Table]) -> dict[str, list[Any]]:
+    """Return the tables of all reports below each other, with the network's name before them."""
     columns: dict[str, list[Any]] = {}
-    for report in reports:
-        found = table(report)
-        length = len(next(iter(found.values()), []))
-        for name, cells in {"network": [report.name] * length, **found}.items():
+    for report, table in zip(reports, tables, strict=True):
+        length = len(next(iter(table.values()), []))
+        for name, cells in {"network": [report.name] * length, **table}.items():
             columns.setdefault(name, []).extend(cells)
     return columns
 
