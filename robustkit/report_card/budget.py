@@ -12,10 +12,10 @@ from robustkit.arguments import Number, check_count
 from robustkit.corruptions import CORRUPTIONS, corrupt
 from robustkit.data import as_float
 from robustkit.errors import InputError
+from robustkit.report_card.crop_selection import rics
 from robustkit.report_card.sample import Sample, Settings, batch_of
 from robustkit.report_card.spectrum import bands
 from robustkit.stats import wilson
-from robustkit.translation import RICS
 
 # What of a budget is planned with: intervals, pictures and figures take their time too.
 _SHARE = 0.9
@@ -95,7 +95,7 @@ def measure_rates(
     views = sample.views[: batch_of(sample.views)]
     images = as_float(views)
     few = sample.as_levels().views[:_CORRUPTED]
-    rics = RICS(model, settings.crop, size=sample.size)
+    selector = rics(model, settings, sample.size)
 
     def forward() -> None:
         with torch.no_grad():
@@ -113,7 +113,7 @@ def measure_rates(
             corrupt(few, name, settings.severities[-1], preset=settings.preset)
 
     def selection() -> None:
-        rics.select(few)
+        selector.select(few)
 
     def timed(work: Callable[[], None], count: int) -> float:
         work()

@@ -16,6 +16,9 @@ from robustkit.report_card.words import decided, percent
 from robustkit.stats import Interval, paired_bootstrap
 from robustkit.translation import RICS, Adversary
 
+# Rows and columns of the filter that scores crops.
+_FILTER = 7
+
 
 def rics_axis(model: nn.Module, plain: Adversary, sample: Sample, settings: Settings) -> Axis:
     """Measure the network behind RICS, and the difference on the same images; see `Axis`.
@@ -36,7 +39,7 @@ def rics_axis(model: nn.Module, plain: Adversary, sample: Sample, settings: Sett
     return Axis(
         name="rics",
         method=f"The same network and shifts behind RICS: of each view the crop of {crop} pixels "
-        f"with the best filter score, {how}; the network was not trained for it.",
+        f"with the best score ({wrapped.score}), {how}; the network was not trained for it.",
         reading=_reading(found, gains[settings.radius], cost, settings),
         scalars={
             "rics_accuracy": Scalar(
@@ -64,9 +67,14 @@ def rics_axis(model: nn.Module, plain: Adversary, sample: Sample, settings: Sett
     )
 
 
+def rics(model: nn.Module, settings: Settings, size: tuple[int, int] | None) -> RICS:
+    """Return a network behind RICS; crops too small for the filter are selected by their hash."""
+    score = "filter" if min(settings.crop) >= _FILTER else "hash"
+    return RICS(model, settings.crop, score=score, size=size, key=settings.seed)
+
+
 def _wrapped(model: nn.Module, sample: Sample, settings: Settings) -> RICS:
-    resized = RICS(model, settings.crop, size=sample.size, key=settings.seed)
-    plain = RICS(model, settings.crop, key=settings.seed)
+    resized, plain = (rics(model, settings, size) for size in (sample.size, None))
     views, batch = sample.views, batch_of(sample.views)
     try:
         alone = predict(plain, views, batch_size=batch)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from torch import nn
 
+from robustkit.arguments import Number
 from robustkit.attacks import AttackResult, deepfool, sparsefool
 from robustkit.report_card.card import Array, Axis, Examples, Scalar, table_of, undefined
 from robustkit.report_card.sample import Sample, Settings, batch_of
@@ -95,8 +96,8 @@ def _pixel_budgets(most: int) -> list[int]:
 
 
 def _curve(
-    name: str, budgets: Sequence[float], found: AttackResult, unit: int | str, settings: Settings
-) -> dict[str, list[float]]:
+    name: str, budgets: Sequence[Number], found: AttackResult, unit: int | str, settings: Settings
+) -> dict[str, list[Number]]:
     counts = found.robust_counts(budgets, unit).tolist()
     bands = [wilson(count, len(found), level=settings.level) for count in counts]
     return table_of(

@@ -59,7 +59,7 @@ def test_a_class_is_called_the_worst_where_the_interval_leaves_no_doubt():
 def test_l2_distances_of_a_linear_classifier():
     model, images = two_classes(), grey()
     labels = labels_of(model, images)
-    expected = gaps(model, images) / model.weight.diff(dim=0).norm()
+    expected = gaps(model, images) / model.weight.detach().diff(dim=0).norm()
     found = measure_l2(model, sample_of(images, labels), settings())
     assert found.outcomes["l2_median"] == pytest.approx(expected.numpy(), rel=0.01)
     assert interval(found, "l2_median").estimate == pytest.approx(
@@ -82,7 +82,7 @@ def test_an_image_that_is_wrong_has_distance_zero_and_no_part_in_the_median():
     labels = labels_of(model, images)
     labels[:5] = 1 - labels[:5]
     found = measure_l2(model, sample_of(images, labels), settings())
-    expected = gaps(model, images) / model.weight.diff(dim=0).norm()
+    expected = gaps(model, images) / model.weight.detach().diff(dim=0).norm()
     assert (found.outcomes["l2_median"][:5] == 0).all()
     assert interval(found, "l2_median").count == 7
     assert interval(found, "l2_median").estimate == pytest.approx(
@@ -174,9 +174,9 @@ def test_corruptions_are_those_of_the_benchmark_keyed_by_the_row():
 
 
 def test_the_unit_of_the_mean_corruption_error_is_said():
-    sample = sample_of(levels(2), torch.tensor([1, 0]))
-    plain = measure_corruptions(constant(), sample, settings())
-    in_alexnets = measure_corruptions(constant(), sample, settings(preset="imagenet"))
+    sample, model = sample_of(levels(2, 32), torch.tensor([1, 0])), constant(size=1024)
+    plain = measure_corruptions(model, sample, settings())
+    in_alexnets = measure_corruptions(model, sample, settings(preset="imagenet"))
     assert plain.scalars["mce"].note == "plain mean error"
     assert interval(plain, "mce").estimate == pytest.approx(50)
     assert in_alexnets.scalars["mce"].note == "mean corruption error, of AlexNet's"
@@ -230,14 +230,26 @@ def test_crop_selection_of_a_constant_classifier_changes_nothing():
     assert axis.examples is None
 
 
-def test_crop_selection_follows_the_content_that_a_shift_moves():
-    sample = sample_of(columns(), torch.zeros(4, dtype=torch.long), (8, 8))
-    plain = shifted(Columns(), sample, settings())
-    found = rics_axis(Columns(), plain, sample, settings(crop=(3, 3)))
-    # What decides lies inside the selected crop, which moves with it: the label depends on the
-    # crop alone.
+class FirstColumn(torch.nn.Module):
+    """Class 1 where the first column of the window is bright, else class 0."""
+
+    def forward(self, images):
+        bright = images[..., 0].mean(dim=(1, 2)) > 0.3
+        return torch.nn.functional.one_hot(bright.long(), 2).float()
+
+
+def test_crop_selection_follows_content_that_is_in_every_window():
+    images = torch.zeros(4, 1, 14, 14, dtype=torch.uint8)
+    images[..., ::2] = 200
+    sample = sample_of(images, torch.zeros(4, dtype=torch.long), (8, 8))
+    model = FirstColumn().eval()
+    plain = shifted(model, sample, settings())
+    # Stripes: an odd shift of columns moves a bright one to the front, or away from it.
+    assert plain.consistent.tolist() == pytest.approx([(7 * 3 - 1) / 48] * 4)
+    found = rics_axis(model, plain, sample, settings(crop=(3, 3)))
     assert interval(found, "rics_consistency_3").estimate == 1
     assert interval(found, "rics_fooled_3").estimate == 0
+    assert found.scalars["rics_gain_3"].note.startswith("robust accuracy with RICS minus without")
 
 
 class TestConstant:

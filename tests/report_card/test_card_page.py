@@ -131,7 +131,7 @@ def test_the_page_has_every_axis_figure_and_number(soup, record):
         assert INK not in dark
         assert drawing.img["alt"]
     numbers = record["tables"]["numbers"]["scalar"]
-        notes = {record["scalars"][name]["note"] for name in numbers}
+    notes = {record["scalars"][name]["note"] for name in numbers}
     headings = {row.th.get_text() for row in soup.select("tbody tr")}
     assert notes <= headings
     assert {cell["scope"] for cell in soup.select("thead th")} == {"col"}
