@@ -40,10 +40,10 @@ class Rates:
 class Passes:
     """What an image costs: forward and backward passes, corruptions made, selections of crops."""
 
-    forwards: float = 0
-    backwards: float = 0
-    corruptions: float = 0
-    selections: float = 0
+    forwards: Number = 0
+    backwards: Number = 0
+    corruptions: Number = 0
+    selections: Number = 0
 
     def seconds(self, rates: Rates) -> float:
         """Return what an image costs at these rates, in seconds."""
@@ -133,7 +133,7 @@ def measure_rates(
     )
 
 
-def plan_samples(costs: Mapping[str, float], available: int, minutes: Number) -> dict[str, int]:
+def plan_samples(costs: Mapping[str, Number], available: int, minutes: Number) -> dict[str, int]:
     """Choose how many of the `available` images each axis gets, so that all take about `minutes`.
 
     - `costs`: seconds an image of each axis.
@@ -151,7 +151,7 @@ def plan_samples(costs: Mapping[str, float], available: int, minutes: Number) ->
     check_count("the number of images", available, 1)
     least, seconds = min(LEAST, available), _SHARE * 60 * float(minutes)
 
-    def counts(scale: float) -> dict[str, int]:
+    def counts(scale: Number) -> dict[str, int]:
         return {
             axis: max(least, min(available, math.floor(scale / math.sqrt(max(cost, _NOTHING)))))
             for axis, cost in costs.items()

@@ -35,11 +35,12 @@ def rics_axis(model: nn.Module, plain: Adversary, sample: Sample, settings: Sett
         for radius in radii(settings)
     }
     crop = " x ".join(map(str, settings.crop))
+    rule = "filter score" if _fits_filter(settings) else "hash"
     how = "as it is" if wrapped.size is None else "resized to what the network sees"
     return Axis(
         name="rics",
         method=f"The same network and shifts behind RICS: of each view the crop of {crop} pixels "
-        f"with the best score ({wrapped.score}), {how}; the network was not trained for it.",
+        f"with the largest {rule}, {how}; the network was not trained for it.",
         reading=_reading(found, gains[settings.radius], cost, settings),
         scalars={
             "rics_accuracy": Scalar(
@@ -69,8 +70,12 @@ def rics_axis(model: nn.Module, plain: Adversary, sample: Sample, settings: Sett
 
 def rics(model: nn.Module, settings: Settings, size: tuple[int, int] | None) -> RICS:
     """Return a network behind RICS; crops too small for the filter are selected by their hash."""
-    score = "filter" if min(settings.crop) >= _FILTER else "hash"
+    score = "filter" if _fits_filter(settings) else "hash"
     return RICS(model, settings.crop, score=score, size=size, key=settings.seed)
+
+
+def _fits_filter(settings: Settings) -> bool:
+    return min(settings.crop) >= _FILTER
 
 
 def _wrapped(model: nn.Module, sample: Sample, settings: Settings) -> RICS:

@@ -9,6 +9,7 @@ import matplotlib as mpl
 from matplotlib import pyplot as plt
 
 from robustkit import plots
+from robustkit.report_card.words import printable
 from robustkit.stats import Interval
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def label(name: str) -> str:
     Dollar signs start formulas, an underscore at the beginning hides a line from the legend, and
     not every font has every letter.
     """
-    plain = name.encode("ascii", "replace").decode().replace("$", r"\$")
+    plain = printable(name).encode("ascii", "replace").decode().replace("$", r"\$")
     short = plain if len(plain) <= _LONGEST_NAME else f"{plain[: _LONGEST_NAME - 3]}..."
     return f" {short}" if short.startswith("_") else short
 
@@ -96,23 +97,29 @@ def _curves(table: Mapping[str, Sequence[Any]], across: str, words: str) -> "Fig
     return figure
 
 
-def _spectrum(table: Mapping[str, Sequence[Any]]) -> "Figure":
+def _spectrum(table: Mapping[str, Sequence[Any]]) -> "Figure | None":
+    # Where no boundary was found there is nothing that a logarithmic axis could show.
+    found = [
+        (position, network, [row for row in rows if 0 < _number(row["median"]) < math.inf])
+        for position, network, rows in _networks(table)
+    ]
+    if not any(rows for _, _, rows in found):
+        return None
     figure, axes = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
-    for position, network, rows in _networks(table):
-        drawn = [row for row in rows if math.isfinite(_number(row["median"]))]
+    for position, network, rows in found:
         columns = _columns(
-            drawn, {"radius": "frequency", "share": "median", "low": "low", "high": "high"}
+            rows, {"radius": "frequency", "share": "median", "low": "low", "high": "high"}
         )
         # A bound that is not known, or at zero, leaves the logarithmic axis at its estimate.
         for end in ("low", "high"):
             columns[end] = [
-                bound if math.isfinite(bound) and bound > 0 else middle
+                bound if 0 < bound < math.inf else middle
                 for bound, middle in zip(columns[end], columns["share"], strict=True)
             ]
         plots.banded_line(axes, columns, label=label(network), position=position)
         axes.plot(
             columns["radius"],
-            [_number(row["null"]) for row in drawn],
+            [_number(row["null"]) for row in rows],
             color=plots.COLOURS[position],
             linestyle=(0, (5, 3)),
             linewidth=1.2,

@@ -2,6 +2,8 @@
 
 from html import escape
 
+import matplotlib as mpl
+
 from robustkit import plots
 from robustkit.errors import InputError
 from robustkit.report_card import sections
@@ -24,15 +26,18 @@ def page(record: Record) -> str:
     """
     if not {"networks", "axes", "numbers"} <= {*record["tables"]}:
         raise InputError("the record holds no report card; robustkit report makes one.")
-    plots.setup()
     names = [str(row["network"]) for row in rows(record, "networks")]
     axes = dict.fromkeys(str(row["axis"]) for row in rows(record, "axes"))
     title = f"Report card: {' and '.join(names)}"
+    # The style of the figures is for this page alone.
+    with mpl.rc_context():
+        plots.setup()
+        drawn = [part for axis in axes for part in axis_section(record, axis)]
     parts = [
         *sections.head(record, title),
         *sections.summary(record),
         *sections.comparison(record),
-        *(part for axis in axes for part in axis_section(record, axis)),
+        *drawn,
         *sections.samples(record),
         *sections.provenance(record),
     ]

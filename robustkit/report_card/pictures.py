@@ -16,7 +16,7 @@ _SIDE = 112
 _EXACT = 64
 
 
-def data_uri(image: Shaped[Tensor, "c h w"]) -> str:
+def data_uri(image: Shaped[Tensor, "..."]) -> str:
     """Return an image in [0, 1] with one or three channels as the address `data:image/...`.
 
     Small images are kept pixel by pixel, as PNG; larger ones are reduced, as JPEG. Images with

@@ -1,5 +1,6 @@
 """The sections of a card's page, from the tables of its record."""
 
+import math
 from collections.abc import Iterator
 from html import escape
 from typing import Any
@@ -17,8 +18,8 @@ def head(record: Record, title: str) -> Iterator[str]:
     yield paragraph(
         f"On {data}: {number_text(networks[0]['images'])} images of "
         f"{number_text(networks[0]['classes'])} classes. Every number stands with its interval, "
-        "which covers the truth in 95 of 100 such samples; distances are upper bounds, as attacks "
-        "find them.",
+        f"which covers the truth in {percent(_level(record))} of such samples; distances are upper "
+        "bounds, as attacks find them.",
     )
     for caution in rows(record, "cautions"):
         said = str(caution["caution"])
@@ -103,6 +104,11 @@ def provenance(record: Record) -> Iterator[str]:
         entries["Time"] = _seconds(made["wall_seconds"])
     yield heading(2, "How this card was made")
     yield definitions({name: text for name, text in entries.items() if text})
+
+
+def _level(record: Record) -> float:
+    levels = [one["level"] for one in record["scalars"].values() if one.get("level")]
+    return float(levels[0]) if levels else math.nan
 
 
 def _seconds(seconds: Any) -> str:
