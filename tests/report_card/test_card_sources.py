@@ -96,7 +96,7 @@ def test_a_text_that_names_no_model_is_refused(text):
 
 def test_a_near_match_is_offered():
     with pytest.raises(UnknownNameError, match="Did you mean 'robustkit:cifar10_resnet20'"):
-        load_model("robustkit:cifar10_resnet2")
+        load_model("robustkit:cifar10_resnet_20")
 
 
 def test_published_weights(real_data):
