@@ -7,11 +7,12 @@ from jaxtyping import Int, Shaped
 from torch import Tensor, nn
 
 from robustkit.arguments import check_count
-from robustkit.checks import check_images, check_model
+from robustkit.checks import check_model
 from robustkit.errors import InputError
 from robustkit.prediction import predict
 from robustkit.progress import progress
-from robustkit.translation.windows import ShiftModel, check_source
+from robustkit.translation.levels import check_batch
+from robustkit.translation.windows import ShiftModel
 
 
 def shifted_labels(
@@ -71,15 +72,6 @@ def count_of(shifts: Shaped[Tensor, "..."]) -> int:
     return int(shifts.shape[1 if shifts.ndim == 3 else 0])
 
 
-def check_sources(images: Shaped[Tensor, "..."]) -> None:
-    """Refuse anything but images `(N, C, H, W)`, uint8 or floating point in [0, 1].
-
-    Raises `InputError`.
-    """
-    check_source(images)
-    check_images(images, levels=True)
-
-
 def check_shiftable(
     images: Shaped[Tensor, "..."], shift_model: ShiftModel, shifts: Shaped[Tensor, "..."]
 ) -> None:
@@ -87,7 +79,7 @@ def check_shiftable(
 
     Of the shifts the outermost are tried, on one image, before any work is done.
     """
-    check_sources(images)
+    check_batch(images)
     if shifts.numel() == 0 or shifts.ndim == 0:
         raise InputError("there are no shifts; take some from neighbourhood(radius).")
     if shifts.ndim == 3 and len(shifts) != len(images):

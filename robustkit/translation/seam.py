@@ -3,16 +3,18 @@
 from functools import lru_cache
 
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import Int, Shaped
 from torch import Tensor
+
+from robustkit.translation.levels import check_levels
 
 
 def seam_profiles(
-    levels: UInt8[Tensor, "n c h w"],
+    levels: Shaped[Tensor, "..."],
 ) -> tuple[Int[Tensor, "n h"], Int[Tensor, "n w"]]:
     """Score each row and each column by how much like a first one it is, `(N, H)` and `(N, W)`.
 
-    - `levels`: 8-bit images `(N, C, H, W)`, whose last row and column go on at the first.
+    - `levels`: 8-bit images `(N, C, H, W)`, uint8, whose last row and column go on at the first.
 
     From one row to the next a photograph goes on with the slope that it has there, unless the
     border runs between them. With b(y) the bend at a row y, the second difference down a column,
@@ -22,8 +24,10 @@ def seam_profiles(
     the channel where it is largest. By the logarithm a border across the whole image counts more
     than an edge of some object, however strong, and what is beside it is compared by ratio.
 
-    All are integers, and move with a circular shift of the image. Source: our own.
+    All are integers, and move with a circular shift of the image. Raises `InputError` for other
+    images. Source: our own.
     """
+    check_levels(levels)
     signed = levels.to(torch.int16)
     return _profile(signed, 2), _profile(signed, 3)
 
