@@ -106,16 +106,18 @@ def trained(name: str) -> torch.nn.Module:
     )
 
 
+if model and model == compare:
+    raise InputError("compare names the model itself; give another one.")
 networks, sizes = {}, set()
 for name, text in SETTINGS["models"].items():
     if not text:
         networks[name] = trained(name)
         continue
     source = load_model(text, device=device)
-    networks[source.name if model else name] = source.model
+    # Two files of one name are two networks.
+    called = f"{source.name}, second" if source.name in networks else source.name
+    networks[called if model else name] = source.model
     sizes.add(source.size)
-if model and compare and len(networks) == 1:
-    raise InputError("compare names the model itself; give another one.")
 window = (size, size) if size else next(iter(sizes - {None}), None)
 if len(sizes - {None}) > 1 and not size:
     raise InputError(f"the two models see images of different sizes, {sizes}; give one size.")
@@ -208,11 +210,11 @@ shown("sparse")
 #
 # ## Margins by frequency
 #
-# The third axis asks where in the spectrum the boundary is near. The dashed *null curve* is where it
+# The third axis asks where in the spectrum the boundary is near. The dotted *null curve* is where it
 # would be if its normal preferred no frequency: below it the network depends on a band more than chance
 # would have it, above it less.
 
-# %% tags=["nbval-ignore-output", "hide-input"] mystnb={"figure": {"name": "fig-card-spectrum", "caption": "Median margin in bands of the discrete cosine transform along the diagonal; dashed, the null curve of each network."}, "image": {"alt": "Two solid curves of margin against frequency and two dashed horizontal lines."}}
+# %% tags=["nbval-ignore-output", "hide-input"] mystnb={"figure": {"name": "fig-card-spectrum", "caption": "Median margin in bands of the discrete cosine transform along the diagonal; dotted, the null curve of each network."}, "image": {"alt": "Two curves of margin against frequency that rise, and two dotted horizontal lines."}}
 shown("spectrum")
 
 # %% [markdown]
@@ -368,6 +370,15 @@ plans.rename_axis("axis")
 # Samples are inversely proportional to the root of the cost: ten to one. Equal widths need equal samples,
 # and then nearly all of the time goes to the axis that costs more; the other's interval would be
 # $\sqrt{10}$ times as wide as necessary, for almost no time saved.
+# ```
+#
+# ## Run it yourself
+#
+# ```bash
+# robustkit run 06_report_card -p seed=1
+# robustkit run 06_report_card --profile laptop -p model=robustkit:cifar10_resnet56 -p data=cifar10 -p budget=5
+# robustkit report robustkit:cifar10_resnet20 --data cifar10 --images 500 --budget 5
+# robustkit report robustkit:cifar10_resnet20 --data cifar10 --compare robustkit:cifar10_resnet56
 # ```
 
 # %% tags=["hide-input", "nbval-ignore-output"]

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from robustkit.claims_table import number_text, text_table
-from robustkit.errors import InputError
+from robustkit.errors import DataError, InputError, RobustkitError, RunError
 
 CHAPTER = "06_report_card"
 _AXES = ("clean", "l2", "sparse", "spectrum", "corruptions", "translation", "rics")
@@ -85,7 +85,10 @@ def report_command(
     }
     own = any(_is_file(text) for text in (model, compare or ""))
     # What a file of the user's reads, weights for one, is not known: no run of it is old enough.
-    result = runs.run(CHAPTER, given, profile="laptop", force=force or own)
+    try:
+        result = runs.run(CHAPTER, given, profile="laptop", force=force or own)
+    except RunError as error:
+        raise _plain(error) from error
 
     from robustkit.report_card.page import page
 
@@ -98,9 +101,10 @@ def report_command(
 
 def _said(record: dict[str, Any]) -> str:
     """Return what the numbers say, and how precise they are, as lines of text."""
-    axes = record["tables"]["axes"]
-    rows = [dict(zip(axes, cells, strict=True)) for cells in zip(*axes.values(), strict=True)]
-    lines = [f"{row['network']}, {row['title']}: {row['reading']}" for row in rows]
+    from robustkit.report_card.markup import rows
+
+    axes = list(rows(record, "axes"))
+    lines = [f"{row['network']}, {row['title']}: {row['reading']}" for row in axes]
     lines += record["tables"].get("comparison_reading", {}).get("reading", [])
     lines += record["tables"].get("cautions", {}).get("caution", [])
     sizes = [
@@ -110,10 +114,21 @@ def _said(record: dict[str, Any]) -> str:
             f"{100 * row['half_width']:.1f} points",
             "-" if row["seconds"] is None else number_text(round(row["seconds"], 1), "s"),
         ]
-        for row in rows
+        for row in axes
     ]
     table = text_table(["measured", "images", "a share, give or take", "taken"], sizes)
     return "\n".join([*lines, "", table])
+
+
+def _plain(error: RunError) -> RobustkitError:
+    """Return what the chapter refused, without the cell that refused it: it names no argument."""
+    from robustkit.execution import CellError
+
+    cause = error.__cause__
+    kinds = {"InputError": InputError, "UnknownNameError": InputError, "DataError": DataError}
+    if not isinstance(cause, CellError) or cause.name not in kinds:
+        return error
+    return kinds[cause.name](cause.reason)
 
 
 def _is_file(text: str) -> bool:

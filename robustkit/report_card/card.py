@@ -134,6 +134,11 @@ class Report:
         return {name: one for axis in self.axes.values() for name, one in axis.tables.items()}
 
     @property
+    def level(self) -> float:
+        """The level of the intervals."""
+        return next(iter(self.scalars.values())).interval.level
+
+    @property
     def readings(self) -> dict[str, str]:
         """What the numbers of each axis say, one sentence an axis."""
         return {name: axis.reading for name, axis in self.axes.items()}

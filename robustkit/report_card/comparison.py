@@ -78,12 +78,16 @@ class Comparison:
 
     @property
     def reading(self) -> str:
-        """Which model is better at what, as far as the tests decide, in one sentence."""
+        """Which model is better at what, as far as the tests decide, in one sentence.
+
+        A sign test counts images, and a mean weighs them: where the two disagree, neither wins.
+        """
         better: dict[str, list[str]] = {self.first: [], self.second: []}
         for one in self.differences:
-            if one.p < 1 - self.level:
+            more = one.test.first - one.test.second
+            if one.p < 1 - self.level and not more * one.difference.estimate < 0:
                 # Being fooled is the only thing measured that is better seldom.
-                wins = (one.test.first > one.test.second) != ("fooled" in one.scalar)
+                wins = (more > 0) != ("fooled" in one.scalar)
                 better[self.first if wins else self.second].append(worded(one.scalar))
         parts = [f"{name} in {', '.join(won)}" for name, won in better.items() if won]
         if not parts:
@@ -96,7 +100,8 @@ def compare(first: Report, second: Report, *, level: float = 0.95, seed: int = 0
 
     Numbers that are 0 or 1 for an image are compared by McNemar's exact test, others by the sign
     test, which infinite distances do no harm; intervals of differences resample the pairs, keyed by
-    `seed`. Distances are compared on images that both models have right. p-values are Holm's over
+    `seed`. Minimal
+    perturbations are compared on images that both models have right. p-values are Holm's over
     all numbers. Raises `InputError` for reports of other images or samples.
     """
     if first.digest != second.digest:

@@ -56,14 +56,18 @@ def measure_corruptions(model: nn.Module, sample: Sample, settings: Settings) ->
         f"made here, at severities {', '.join(map(str, settings.severities))}.",
         reading=_reading(accuracy, families),
         scalars={
-            "corruption_accuracy": Scalar(accuracy, "mean over corruptions and severities"),
+            "corruption_accuracy": Scalar(
+                accuracy, "accuracy under corruptions, mean over all severities"
+            ),
             "mce": Scalar(
                 mean_error,
                 "mean corruption error, of AlexNet's" if in_alexnets else "plain mean error",
                 "%",
             ),
             **{
-                f"{family}_accuracy": Scalar(found, f"mean over {family} and severities")
+                f"{family}_accuracy": Scalar(
+                    found, f"accuracy under {family}, mean over all severities"
+                )
                 for family, found in families.items()
             },
         },

@@ -24,7 +24,8 @@ def rics_axis(model: nn.Module, plain: Adversary, sample: Sample, settings: Sett
     """Measure the network behind RICS, and the difference on the same images; see `Axis`.
 
     RICS classifies one crop of each view, selected by its own pixels. The network gets it resized
-    to what it usually sees or, if it takes that and is right on more images so, as it is. `plain`
+    to what it usually sees or, if it takes that and is right on more of these images so, as it is:
+    the better of two ways, and so a little better than it would be on others. `plain`
     is what `shifted` returned for the network alone; the sample holds 8-bit levels.
     """
     wrapped = _wrapped(model, sample, settings)

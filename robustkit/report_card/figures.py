@@ -23,7 +23,7 @@ Rows = list[dict[str, Any]]
 ALTERNATIVES: Mapping[str, str] = {
     "l2": "Share of images that stay right against the l2 length of the perturbation, falling.",
     "sparse": "Share of images that stay right against the number of changed pixels, falling.",
-    "spectrum": "Median margin against frequency, with the null curve as a dashed line.",
+    "spectrum": "Median margin against frequency, with the null curve as a dotted line.",
     "corruptions": "Accuracy against severity, one panel for each family of corruptions.",
     "translation": "Intervals of consistency, share fooled and robust accuracy at two radii.",
     "rics": "The same intervals for the network behind crop selection.",
@@ -121,8 +121,8 @@ def _spectrum(table: Mapping[str, Sequence[Any]]) -> "Figure | None":
             columns["radius"],
             [_number(row["null"]) for row in rows],
             color=plots.COLOURS[position],
-            linestyle=(0, (5, 3)),
-            linewidth=1.2,
+            linestyle=":",
+            linewidth=1.6,
             label=f"{label(network)}, null curve",
         )
     axes.set(yscale="log", xlabel="frequency (cycles a pixel)", ylabel="median margin")

@@ -1,6 +1,7 @@
 """Pieces of HTML, each made of plain texts that are escaped here and nowhere else."""
 
 import base64
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
@@ -13,10 +14,13 @@ _PICTURES = ("data:image/png;base64,", "data:image/jpeg;base64,")
 
 
 def rows(record: Record, name: str) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a table of a record; none where there is no such table."""
+    """Yield the rows of a table of a record; none where there is no such table.
+
+    An absent number is None, also where the record was read from its file, which makes it NaN.
+    """
     columns = record["tables"].get(name, {})
     for cells in zip(*columns.values(), strict=True):
-        yield dict(zip(columns, cells, strict=True))
+        yield dict(zip(columns, map(_present, cells), strict=True))
 
 
 def paragraph(text: str, kind: str = "") -> str:
@@ -72,6 +76,10 @@ def definitions(entries: Mapping[str, str]) -> str:
         f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in entries.items()
     )
     return f"<dl>{inner}</dl>"
+
+
+def _present(cell: Any) -> Any:
+    return None if isinstance(cell, float) and math.isnan(cell) else cell
 
 
 def _class(kind: str) -> str:

@@ -92,7 +92,7 @@ def _axes(report: Report) -> dict[str, list[Any]]:
 def _axis(report: Report, axis: Axis) -> tuple[Any, ...]:
     planned = report.planned.get(axis.name)
     seconds = None if math.isnan(axis.seconds) else axis.seconds
-    width = half_width(len(axis))
+    width = half_width(len(axis), level=report.level)
     return (
         *(axis.name, axis.title, axis.method, axis.reading),
         *(len(axis), width, planned, seconds),

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Int, Shaped
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from robustkit.arguments import check_count
@@ -13,7 +13,7 @@ from robustkit.checks import check_images, check_labels, check_predictions
 from robustkit.corruptions import CORRUPTIONS
 from robustkit.corruptions.corrupt import prepare as prepare_corruption
 from robustkit.data import as_float
-from robustkit.errors import InputError, unknown
+from robustkit.errors import InputError, RobustkitError, unknown
 from robustkit.report_card.card import AXES
 from robustkit.report_card.sample import Sample, Settings, ordered
 from robustkit.report_card.words import printable
@@ -79,7 +79,7 @@ def prepare(
     place = torch.device(place)
     moved = {name: model.to(place) for name, model in models.items()}
     first = as_float(CropShift(window).base(images[:1])).to(place)
-    outputs = {name: check_predictions(model, first) for name, model in moved.items()}
+    outputs = {name: _outputs(name, model, first) for name, model in moved.items()}
     if len({*outputs.values()}) > 1:
         raise InputError(f"the models have different numbers of classes: {outputs}.")
     count = next(iter(outputs.values()))
@@ -148,6 +148,19 @@ def counts_of(
 def group_of(axis: str) -> str:
     """Return the axis whose sample an axis is measured on: its own, but for crop selection."""
     return "translation" if axis == "rics" else axis
+
+
+def _outputs(name: str, model: nn.Module, image: Float[Tensor, "1 c h w"]) -> int:
+    try:
+        return check_predictions(model, image)
+    except RobustkitError:
+        raise
+    # A network of another's making may refuse an image in any way.
+    except Exception as error:
+        raise InputError(
+            f"{name} takes no image of shape {tuple(image.shape[1:])}, it raised "
+            f"{type(error).__name__}: {error}. Pass the size that it sees."
+        ) from error
 
 
 def _checked_axes(axes: Sequence[str]) -> tuple[str, ...]:

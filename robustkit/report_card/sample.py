@@ -34,11 +34,6 @@ class Sample:
         return len(self.sources)
 
     @property
-    def larger(self) -> bool:
-        """Whether the images are larger than what the network sees of them."""
-        return tuple(self.sources.shape[2:]) != self.size
-
-    @property
     def views(self) -> Shaped[Tensor, "n c h w"]:
         """What the network sees, in the type that was given."""
         return CropShift(self.size).base(self.sources)

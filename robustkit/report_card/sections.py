@@ -58,7 +58,8 @@ def comparison(record: Record) -> Iterator[str]:
             ["number", first, second, "difference", "p", "images, larger : smaller"],
             lines,
             "The same images, pair by pair: first minus second with its interval, and the p-value "
-            "of an exact test (McNemar's, or the sign test), corrected for the number of tests.",
+            "of an exact test (McNemar's, or the sign test), corrected for the number of tests. "
+            "Minimal perturbations are of images that both have right.",
         )
 
 

@@ -101,8 +101,8 @@ def _outcomes(found: Adversary, settings: Settings) -> Mapping[str, Array]:
 
 
 def most_shifted(found: Adversary, sample: Sample, settings: Settings) -> Examples | None:
-    """Return the images that most shifts fool, after the smallest that does."""
-    flips = found.flips.sum(dim=1)
+    """Return the images, of those that were right, that most shifts fool; after the first one."""
+    flips = found.flips.sum(dim=1) * found.correct
     chosen = flips.argsort(descending=True, stable=True)[: settings.examples]
     chosen = chosen[flips[chosen] > 0]
     if len(chosen) == 0:

@@ -90,13 +90,14 @@ def _from_file(text: str, device: str | torch.device) -> Source:
     if not path.is_file():
         raise InputError(f"there is no file {place}; a model of your own is path/to/file.py:name.")
     inputs.note(f"model/{path.name}", [path])
-    module = _imported(path)
-    if not hasattr(module, name):
-        public = [each for each in vars(module) if not each.startswith("_")]
-        raise unknown(f"name in {path.name}", name, public)
-    found = getattr(module, name)
-    if not isinstance(found, nn.Module):
-        found = _called(found, path, name)
+    with _beside(path), torch.random.fork_rng(devices=[]):
+        module = _imported(path)
+        if not hasattr(module, name):
+            public = [each for each in vars(module) if not each.startswith("_")]
+            raise unknown(f"name in {path.name}", name, public)
+        found = getattr(module, name)
+        if not isinstance(found, nn.Module):
+            found = _called(found, path, name)
     return Source(f"{path.name}:{name}", found.eval().requires_grad_(False).to(device), None)
 
 
@@ -108,12 +109,11 @@ def _imported(path: Path) -> ModuleType:
         raise InputError(f"{path} cannot be imported as Python.")
     module = module_from_spec(spec)
     sys.modules[name] = module
-    with _beside(path), torch.random.fork_rng(devices=[]):
-        try:
-            spec.loader.exec_module(module)
-        # Whatever the file does wrong is told with the file's name.
-        except Exception as error:
-            raise InputError(f"{path.name} raised {type(error).__name__}: {error}") from error
+    try:
+        spec.loader.exec_module(module)
+    # Whatever the file does wrong is told with the file's name.
+    except Exception as error:
+        raise InputError(f"{path.name} raised {type(error).__name__}: {error}") from error
     return module
 
 
@@ -122,13 +122,12 @@ def _called(factory: Any, path: Path, name: str) -> nn.Module:
         raise InputError(
             f"{name} in {path.name} is neither a module nor a function that makes one."
         )
-    with _beside(path), torch.random.fork_rng(devices=[]):
-        try:
-            made = factory()
-        except Exception as error:
-            raise InputError(
-                f"{name}() in {path.name} raised {type(error).__name__}: {error}"
-            ) from error
+    try:
+        made = factory()
+    except Exception as error:
+        raise InputError(
+            f"{name}() in {path.name} raised {type(error).__name__}: {error}"
+        ) from error
     if not isinstance(made, nn.Module):
         raise InputError(
             f"{name}() in {path.name} returned {type(made).__name__}, not a torch.nn.Module."
@@ -140,10 +139,27 @@ def _called(factory: Any, path: Path, name: str) -> nn.Module:
 def _beside(path: Path) -> Iterator[None]:
     # As when the file itself is run, what lies beside it can be imported.
     sys.path.insert(0, str(path.parent))
+    before = {*sys.modules}
     try:
         yield
     finally:
         sys.path.remove(str(path.parent))
+        # A second file has modules of its own beside it, perhaps by the same names.
+        for name in {*sys.modules} - before:
+            if _lies_in(path.parent, name):
+                del sys.modules[name]
+
+
+def _lies_in(folder: Path, name: str) -> bool:
+    # A package of an environment that is kept in the folder does not lie there by its own name.
+    top = folder / name.partition(".")[0]
+    module = sys.modules[name]
+    places = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
+    return any(
+        Path(place).is_relative_to(top) or Path(place) == top.with_name(f"{top.name}.py")
+        for place in places
+        if place
+    )
 
 
 def _size_of(library: str, name: str, model: nn.Module) -> tuple[int, int] | None:

@@ -127,7 +127,9 @@ def _examples(
     place: int,
     settings: Settings,
 ) -> Examples | None:
-    distances = found.distances[place]
+    # Of an image that is wrong as it is, the boundary may lead to the right class.
+    right = found.labels == sample.labels
+    distances = found.distances[place].masked_fill(~right, math.inf)
     chosen = distances.argsort(stable=True)[: settings.examples]
     chosen = chosen[torch.isfinite(distances[chosen])]
     if len(chosen) == 0:

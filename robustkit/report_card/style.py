@@ -34,8 +34,9 @@ small, figcaption, caption {{ font-size: 0.85rem; }}
 .reading {{ font-size: 1.05rem; }}
 .caution {{ background: var(--tint); border-left: 4px solid #b35900; padding: 0.6rem 0.9rem; }}
 .wide {{ overflow-x: auto; }}
-table {{ border-collapse: collapse; font-size: 0.9rem; margin: 0.6rem 0; }}
-caption {{ padding: 0.2rem 0; text-align: left; }}
+table {{ border-collapse: collapse; font-size: 0.9rem; margin: 0.6rem 0;
+  overflow-wrap: normal; }}
+caption {{ max-width: calc(100vw - 2rem); padding: 0.2rem 0; text-align: left; }}
 th, td {{ border-bottom: 1px solid var(--line); padding: 0.3rem 0.8rem 0.3rem 0; text-align: left;
   vertical-align: top; }}
 td.number {{ font-variant-numeric: tabular-nums; white-space: nowrap; }}

@@ -56,6 +56,17 @@ def test_a_class_is_called_the_worst_where_the_interval_leaves_no_doubt():
     assert found.reading.endswith("Worst at c, 0%.")
 
 
+def test_of_many_classes_the_worst_by_chance_is_not_named():
+    # Alone, four wrong of four would be worse than the whole; one class of twelve may be that.
+    labels = torch.tensor([1] * 80 + [place for place in range(2, 12) for _ in range(4)])
+    names = tuple("abcdefghijkl")
+    model = constant(1, 12)
+    found = measure_clean(model, sample_of(levels(120), labels), settings(classes=names))
+    low, high = wilson(80, 120).low, wilson(0, 4).high
+    assert high < low
+    assert "Worst" not in found.reading
+
+
 def test_l2_distances_of_a_linear_classifier():
     model, images = two_classes(), grey()
     labels = labels_of(model, images)
@@ -207,6 +218,19 @@ def test_shifts_of_a_window_in_closed_form():
     assert axis.tables["translation"]["radius"] == [1, 1, 1, 3, 3, 3]
     assert axis.examples.predictions.tolist() == [1] * 4
     assert axis.examples.details[0].startswith("+0 rows, -1 columns; 28 of 48")
+
+
+def test_images_that_are_wrong_as_they_are_are_no_examples():
+    # A change would make them right.
+    sample = sample_of(columns(), torch.tensor([0, 1, 1, 0]), (8, 8))
+    axis = translation_axis(shifted(Columns(), sample, settings()), sample, settings())
+    assert axis.examples.rows.tolist() == [0, 3]
+    model, images = two_classes(), grey(6)
+    labels = labels_of(model, images)
+    labels[:2] = 1 - labels[:2]
+    spectrum = measure_spectrum(model, sample_of(images, labels), settings())
+    assert sorted(spectrum.examples.rows.tolist()) == [2, 3, 4, 5]
+    assert (spectrum.examples.predictions != spectrum.examples.labels).all()
 
 
 def test_images_no_larger_than_the_window_are_mirrored_and_the_method_says_so():

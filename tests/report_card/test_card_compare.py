@@ -1,5 +1,7 @@
 """Two models on the same images: differences, tests and readings."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -72,6 +74,30 @@ def test_being_fooled_more_often_is_not_better():
     assert by_name(found)["fooled_1"].difference.estimate == 1
     assert "share fooled within 1 px" in found.reading
     assert "one in" not in found.reading
+
+
+def test_where_mean_and_test_disagree_neither_is_better():
+    # On most images the first is a little larger, on a few much smaller: the mean is smaller.
+    outcomes = {"one": [0.6] * 30 + [0.0] * 8, "other": [0.5] * 30 + [1.0] * 8}
+    labels = torch.zeros(38, dtype=torch.long)
+    cards = pair(constant(0, 2), constant(0, 2), levels(38), labels, axes=("clean",))
+    one, other = (
+        dataclasses.replace(
+            card,
+            axes={
+                "clean": dataclasses.replace(
+                    card.axes["clean"], outcomes={"consistency_1": np.array(outcomes[card.name])}
+                )
+            },
+        )
+        for card in cards
+    )
+    found = compare(one, other)
+    [only] = found.differences
+    assert only.p < 0.001
+    assert only.difference.estimate < 0
+    assert only.test.first > only.test.second
+    assert found.reading == "On these images no test tells the two apart."
 
 
 def test_distances_are_compared_on_images_that_both_have_right():

@@ -149,6 +149,14 @@ def test_pictures_of_the_worst_images_can_be_read(soup):
         assert tag["alt"]
 
 
+def test_what_is_not_known_is_not_called_a_number(soup):
+    text = soup.get_text()
+    assert "The samples were chosen for a budget" not in text
+    assert "nan" not in text.split()
+    [table] = [one for one in soup.select("table") if "planned" in one.thead.get_text()]
+    assert {row.select("td")[2].get_text() for row in table.select("tbody tr")} == {"-"}
+
+
 def test_the_same_record_makes_the_same_page(record):
     assert page(record) == page(record)
 

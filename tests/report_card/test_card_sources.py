@@ -40,8 +40,7 @@ def file(tmp_path):
     (tmp_path / "beside.py").write_text("CLASSES = 4\n")
     path = tmp_path / "torch.py"
     path.write_text(FACTORY)
-    yield path
-    sys.modules.pop("beside", None)
+    return path
 
 
 def test_a_file_of_ones_own(file):
@@ -56,7 +55,20 @@ def test_a_file_of_ones_own(file):
     assert torch.equal(torch.get_rng_state(), before)
     assert sys.path == folders
     assert sys.modules["torch"] is torch
+    assert "beside" not in sys.modules
     assert inputs.noted()["model/torch.py"] == [file.resolve()]
+
+
+@pytest.mark.parametrize("package", [False, True])
+def test_two_files_of_one_name_have_their_own_modules_beside_them(tmp_path, package):
+    for place, classes in (("old", 4), ("new", 5)):
+        (tmp_path / place / "parts").mkdir(parents=True)
+        beside = "parts/beside.py" if package else "beside.py"
+        (tmp_path / place / beside).write_text(f"CLASSES = {classes}\n")
+        text = FACTORY.replace("import beside", "from parts import beside") if package else FACTORY
+        (tmp_path / place / "mine.py").write_text(text)
+    found = [load_model(f"{tmp_path / place / 'mine.py'}:factory") for place in ("old", "new")]
+    assert [one.model(torch.zeros(1, 3, 2, 2)).shape[1] for one in found] == [4, 5]
 
 
 def test_a_module_will_do_as_well(file):

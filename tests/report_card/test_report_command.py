@@ -111,7 +111,7 @@ def test_options_reach_the_chapter(checkout, pets, ran):
     # The chapter takes all of them.
     runs.plan(CHAPTER, given, profile="laptop")
     assert "mine, Clean images: Right on all." in done.output
-    assert "mine, clean  6       31.0 points             0.2 s" in done.output
+    assert "mine, clean 6 31.0 points 0.2 s" in " ".join(done.output.split())
     assert done.output.endswith("card.html and card.json\n")
     assert sorted(path.name for path in (checkout / "work").iterdir()) == [
         "card.html",
@@ -158,6 +158,15 @@ def test_a_failed_run_leaves_the_old_card_whole(checkout, monkeypatch):
     assert done.exit_code == 1
     assert "it broke" in done.output
     assert Path("card.html").read_text() == "old"
+
+
+def test_what_the_chapter_refuses_is_one_sentence(checkout, pets):
+    (checkout / "work" / "mine.py").write_text(FACTORY.replace("192, 2", "100, 2"))
+    done = call("mine.py:factory", "--data", "pets", "--axis", "clean")
+    assert done.exit_code == 2
+    [said] = [line for line in done.output.splitlines() if line.startswith("Error: ")]
+    assert "mine.py:factory takes no image of shape (3, 8, 8)" in said
+    assert "cell" not in said
 
 
 def test_the_help_says_that_a_file_is_run():
