@@ -61,7 +61,8 @@ def passes_of(
     """Return what an image costs along each axis; crop selection comes with translations.
 
     `shape` is (C, H, W). Passes of clean images, corruptions and translations follow from what is
-    measured. Those of minimal perturbations are what an image of CIFAR-10 took on ResNet-20.
+    measured. Those of minimal perturbations are as long as an image of CIFAR-10 took on ResNet-20,
+    where passes of the few that are left at last cost more each.
     """
     cells = len(CORRUPTIONS) * len(settings.severities)
     shifts = 1 + (2 * settings.radius + 1) ** 2
@@ -71,7 +72,7 @@ def passes_of(
         "clean": Passes(1),
         "l2": Passes(14, 26),
         "sparse": Passes(66, 7),
-        "spectrum": Passes(16 * spaces, 11 * spaces),
+        "spectrum": Passes(20 * spaces, 14 * spaces),
         "corruptions": Passes(cells + 1, 0, cells),
         # Most shifts select a crop that is known already.
         "translation": Passes(shifts * (1.25 if with_rics else 1), 0, 0, int(with_rics)),
@@ -133,10 +134,13 @@ def measure_rates(
     )
 
 
-def plan_samples(costs: Mapping[str, Number], available: int, minutes: Number) -> dict[str, int]:
+def plan_samples(
+    costs: Mapping[str, Number], available: int, minutes: Number, *, spent: Number = 0
+) -> dict[str, int]:
     """Choose how many of the `available` images each axis gets, so that all take about `minutes`.
 
     - `costs`: seconds an image of each axis.
+    - `spent`: seconds of the budget that are gone already.
 
     The width of an interval falls with the root of the number of images. The sum of the squared
     widths over all axes is smallest where the numbers are inversely proportional to the root of
@@ -149,7 +153,7 @@ def plan_samples(costs: Mapping[str, Number], available: int, minutes: Number) -
     if not 0 < minutes < math.inf:
         raise InputError(f"budget must be a positive number of minutes, got {minutes}.")
     check_count("the number of images", available, 1)
-    least, seconds = min(LEAST, available), _SHARE * 60 * float(minutes)
+    least, seconds = min(LEAST, available), _SHARE * 60 * float(minutes) - spent
 
     def counts(scale: Number) -> dict[str, int]:
         return {
@@ -161,7 +165,7 @@ def plan_samples(costs: Mapping[str, Number], available: int, minutes: Number) -
         return sum(costs[axis] * count for axis, count in found.items())
 
     if total(counts(0)) > seconds:
-        needed = math.ceil(10 * total(counts(0)) / _SHARE / 60) / 10
+        needed = math.ceil(10 * (spent + total(counts(0))) / _SHARE / 60) / 10
         raise InputError(
             f"a budget of {minutes:g} minutes is too small: {least} images an axis take about "
             f"{needed:g} minutes. Give more, or measure fewer axes."

@@ -153,9 +153,12 @@ def reports(
     if budget is not None:
         if samples is not None:
             raise InputError("give either a budget, which chooses the samples, or the samples.")
+        start = time.perf_counter()
         costs = {name: _costs(model, request) for name, model in request.models.items()}
         together = {axis: sum(one[axis] for one in costs.values()) for axis in counts}
-        counts = plan_samples(together, len(images), budget)
+        # On a slow network these few passes are a part of the budget.
+        spent = time.perf_counter() - start
+        counts = plan_samples(together, len(images), budget, spent=spent)
     sample, given = (
         request.sample(max(counts.values())),
         digest({"images": images, "labels": labels}),

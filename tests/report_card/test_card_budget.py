@@ -40,14 +40,20 @@ def test_passes_follow_from_what_is_measured():
     assert passes_of(("translation",), (3, 32, 32), settings())["translation"] == Passes(50)
     assert set(passes_of(("rics",), (3, 32, 32), settings())) == {"translation"}
     # 13 bands and the whole space, where 224 pixels have 14.
-    assert found["spectrum"].forwards == 14 * 16
-    assert passes_of(("spectrum",), (3, 224, 224), settings())["spectrum"].forwards == 15 * 16
+    assert found["spectrum"].forwards == 14 * 20
+    assert passes_of(("spectrum",), (3, 224, 224), settings())["spectrum"].forwards == 15 * 20
 
 
 def test_equal_costs_get_equal_samples():
     counts = plan_samples({"a": 0.1, "b": 0.1}, available=10_000, minutes=1)
     # Nine tenths of a minute, at a tenth of a second an image, for two axes.
     assert counts == {"a": 270, "b": 270}
+
+
+def test_what_is_spent_already_buys_nothing():
+    assert plan_samples({"a": 0.1}, available=10_000, minutes=1, spent=24) == {"a": 300}
+    with pytest.raises(InputError, match=r"take about 1\.1 minutes"):
+        plan_samples({"a": 0.5}, available=100, minutes=1, spent=52)
 
 
 def test_samples_are_inversely_proportional_to_the_root_of_the_cost():
