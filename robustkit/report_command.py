@@ -105,8 +105,8 @@ def _said(record: dict[str, Any]) -> str:
 
     axes = list(rows(record, "axes"))
     lines = [f"{row['network']}, {row['title']}: {row['reading']}" for row in axes]
-    lines += record["tables"].get("comparison_reading", {}).get("reading", [])
-    lines += record["tables"].get("cautions", {}).get("caution", [])
+    lines += [str(row["reading"]) for row in rows(record, "comparison_reading")]
+    lines += [f"{row['network']}: {row['caution']}" for row in rows(record, "cautions")]
     sizes = [
         [
             f"{row['network']}, {row['axis']}",

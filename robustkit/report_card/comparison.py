@@ -157,6 +157,10 @@ def _difference(axis: str, first: Array, second: Array, level: float, seed: int)
         return paired_bootstrap(first, second, level=level, seed=seed)
     if not all(np.isfinite(np.median(values)) for values in (first, second)):
         return undefined(level)
+    if 2 * 0.5 ** len(first) > 1 - level:
+        # So few pairs lie on one side of any median too often: they have no interval.
+        estimate = float(np.median(first) - np.median(second))
+        return dataclasses.replace(undefined(level), estimate=estimate, count=len(first))
     # A distance that was not found counts as the longest that was: no median depends on it.
     longest = max(values[np.isfinite(values)].max() for values in (first, second))
     left, right = (np.minimum(values, longest) for values in (first, second))

@@ -133,15 +133,19 @@ def _spectrum(table: Mapping[str, Sequence[Any]]) -> "Figure | None":
 def _families(table: Mapping[str, Sequence[Any]]) -> "Figure":
     families = [name for name in dict.fromkeys(table["family"]) if name != "all"]
     figure, panels = plt.subplots(
-        1, len(families), figsize=(9.2, 2.9), sharey=True, layout="constrained", squeeze=False
+        2, 2, figsize=(6.4, 4.8), sharex=True, sharey=True, layout="constrained"
     )
-    for axes, family in zip(panels[0], families, strict=True):
+    for axes, family in zip(panels.flat, families, strict=True):
         for position, network, rows in _networks(table):
             _severities(axes, [row for row in rows if row["family"] == family], network, position)
-        axes.set(title=family, xlabel="severity", ylim=(0, 1.02))
+        axes.set(title=family, ylim=(0, 1.02))
         axes.set_xticks(sorted({*table["severity"]}))
-    panels[0, 0].set_ylabel("accuracy")
-    panels[0, 0].legend(fontsize="small", loc="lower left")
+    for axes in panels[1]:
+        axes.set_xlabel("severity")
+    for axes in panels[:, 0]:
+        axes.set_ylabel("accuracy")
+    handles, names = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, names, fontsize="small", loc="outside lower center", ncols=2)
     return figure
 
 

@@ -117,8 +117,8 @@ def _l2_reading(median: Interval, right: int, size: int) -> str:
     rms = median.estimate / size**0.5
     return (
         f"Half of the images that are right change class within an l2 distance of "
-        f"{number(median.estimate)}, {number(255 * rms)} levels of 255 a component if it were "
-        "spread evenly."
+        f"{number(median.estimate)}; spread evenly, that is {number(255 * rms)} levels of 255 a "
+        "component."
     )
 
 

@@ -12,6 +12,8 @@ _WORDS = {
     "margin_whole": "margin",
     "margin_low": "margin at low frequencies",
     "margin_high": "margin at high frequencies",
+    "margin_high_over_low": "margin at high over low frequencies",
+    "mce": "mean corruption error",
     "corruption_accuracy": "corruption accuracy",
     "consistency": "consistency",
     "fooled": "share fooled",

@@ -121,6 +121,17 @@ def test_distances_are_compared_on_images_that_both_have_right():
     assert found.difference.estimate == pytest.approx(medians[0] - medians[1])
 
 
+def test_a_handful_of_pairs_has_no_interval_of_a_median():
+    images, model = grey(12), two_classes()
+    with torch.no_grad():
+        labels = model(images).argmax(dim=1)
+    for count, known in ((5, False), (6, True)):
+        cards = pair(model, model, images[:count], labels[:count], axes=("l2",))
+        difference = by_name(compare(*cards))["l2_median"].difference
+        assert difference.estimate == 0
+        assert np.isfinite([difference.low, difference.high]).tolist() == [known, known]
+
+
 def test_infinite_distances_are_larger_than_any_other():
     images = grey(8)
     model = two_classes()
