@@ -25,6 +25,14 @@ _KEEPS_MEMORY = {
 }
 
 
+class CellError(RunError):
+    """A cell that raised an error called `name`, for a `reason`: its message."""
+
+    def __init__(self, message: str, name: str, reason: str) -> None:
+        super().__init__(message)
+        self.name, self.reason = name, reason
+
+
 class _ThisInterpreter(KernelSpecManager):
     # A kernel named python3 that another environment has registered would run other packages.
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
@@ -74,7 +82,7 @@ def execute(
                 kernel_manager_class=type("Kernel", (_Kernel,), {"launch": launch}),
             )
         except PapermillExecutionError as error:
-            raise RunError(_failure(error)) from None
+            raise _failure(error) from None
         except CellTimeoutError as error:
             raise RunError(f"a cell took longer than {timeout} seconds.") from error
         except DeadKernelError as error:
@@ -95,10 +103,13 @@ def keep_failed(output: Path, target: Path) -> None:
         nbformat.write(notebook, target)
 
 
-def _failure(error: PapermillExecutionError) -> str:
+def _failure(error: PapermillExecutionError) -> CellError:
     heading = next((line for line in error.source.splitlines() if line.strip()), "")
-    reason = [error.ename, *error.evalue.strip().splitlines()[-1:]]
-    return f"cell [{error.exec_count}] ({heading}) raised {': '.join(reason)}"
+    reason = error.evalue.strip().splitlines()[-1:]
+    said = ": ".join([error.ename, *reason])
+    return CellError(
+        f"cell [{error.exec_count}] ({heading}) raised {said}", error.ename, "".join(reason)
+    )
 
 
 def _last_words(log: Path) -> str:
