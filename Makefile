@@ -1,5 +1,5 @@
-# Two commands: `make book` builds the book, `make test` checks everything. And `make speed`: all
-# benchmarks, on cores that do nothing else.
+# Two commands: `make book` builds the book, `make test` checks everything. And `make pdf`:
+# the book on paper; `make speed`: all benchmarks, on cores that do nothing else.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -8,7 +8,7 @@ export OMP_NUM_THREADS ?= 2
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 
 .DEFAULT_GOAL := book
-.PHONY: install book speed test lint types unit notebooks browser clean
+.PHONY: install book pdf speed test lint types unit notebooks browser clean
 
 install: $(VENV)/.installed
 
@@ -20,6 +20,9 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 
 book: install
 	$(BIN)/robustkit build
+
+pdf: book
+	$(BIN)/python book/pdf.py
 
 speed: install
 	$(BIN)/python benchmarks/all.py

@@ -35,10 +35,7 @@ OPTIONS = (
     "--virtual-time-budget=120000",
 )
 LEFT_OUT = ("book/api/",)
-DROPPED = (
-    "a.headerlink, button, script, noscript, details.hide, .figure-foot, .only-dark, "
-    ".tag_remove-print, .copybtn"
-)
+DROPPED = "a.headerlink, button, script, noscript, details.hide, .figure-foot, .only-dark"
 
 
 def pages_of(contents: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -89,7 +86,7 @@ def assemble(site: Path, contents: Mapping[str, Any], numbers: Mapping[str, int]
         '<meta charset="utf-8"/><title>robustkit</title>'
         f"{''.join(styles)}<style>{style}</style>{''.join(scripts)}</head>"
         f'<body class="bd-content print-book">{cover()}'
-        f'<nav class="contents"><h1>Contents</h1>{"".join(lines)}</nav>'
+        f'<div class="book-contents"><h1>Contents</h1>{"".join(lines)}</div>'
         f"{''.join(body)}</body></html>\n"
     )
 
@@ -124,6 +121,9 @@ def printed(site: Path, name: str, names: Mapping[str, str]) -> Tag:
         box["class"] = [one for one in box.get_attribute_list("class") if one != "dropdown"]
     folder, prefix = Path(name).parent, names[name]
     for tag in article.select("[id]"):
+        if tag.find("style", recursive=False):
+            # Its own style goes by its identifier, which is one of its kind.
+            continue
         tag["id"] = f"{prefix}--{tag['id']}"
     for image in article.select("img[src]"):
         image["src"] = _moved(str(image["src"]), folder, {})
