@@ -12,6 +12,8 @@ from sphinx.config import Config
 from sphinx.errors import ConfigError
 
 VARIABLE, BRANCH = "ROBUSTKIT_REPOSITORY", "ROBUSTKIT_BRANCH"
+# What Jupyter Book fills in where `_config.yml` names no repository.
+FILLED_IN = "https://github.com/executablebooks/jupyter-book"
 SERVICES = {
     "colab_url": "https://colab.research.google.com",
     "binderhub_url": "https://mybinder.org",
@@ -25,9 +27,13 @@ def offer_buttons(app: Sphinx, config: Config) -> None:
     Raises `ConfigError` for an address that is not one of a repository on the web.
     """
     options = config.html_theme_options
-    address = os.environ.get(VARIABLE, "") or options.get("repository_url", "")
+    given = {key: value for key, value in options.pop("launch_buttons", {}).items() if value}
+    configured, branch = (options.pop(f"repository_{what}", "") for what in ("url", "branch"))
+    if configured == FILLED_IN:
+        configured = branch = ""
+    address = os.environ.get(VARIABLE, "") or configured
     if not address:
-        options.pop("launch_buttons", None)
+        options["use_repository_button"] = False
         return
     if not re.fullmatch(r"https://[\w.-]+(/[\w.-]+){2,}/?", address):
         raise ConfigError(
@@ -35,6 +41,6 @@ def offer_buttons(app: Sphinx, config: Config) -> None:
             f"robustkit; mend {VARIABLE} or repository.url in _config.yml."
         )
     options["repository_url"] = address.rstrip("/")
-    options.setdefault("repository_branch", os.environ.get(BRANCH, "") or "main")
+    options["repository_branch"] = os.environ.get(BRANCH, "") or branch or "main"
     options["use_repository_button"] = True
-    options["launch_buttons"] = SERVICES | options.get("launch_buttons", {})
+    options["launch_buttons"] = SERVICES | given
