@@ -56,13 +56,11 @@ def add_feet(app: Sphinx, document: nodes.document) -> None:
             target = _target(container, cells[index])
             figure.parent.insert(
                 figure.parent.index(figure) + 1,
-                foot(chapter, figure, f"cell {number}", target, own, parameters),
+                foot(chapter, f"cell {number}", target, own, parameters),
             )
 
 
-def foot(
-    chapter: str, figure: nodes.figure, cell: str, target: str, made: list[str], parameters: str
-) -> nodes.container:
+def foot(chapter: str, cell: str, target: str, made: list[str], parameters: str) -> nodes.container:
     """Return the line: links to the cell, to each record by profile, and to the parameters."""
     links = [("#" + target, cell)]
     links += [(f"../{FOLDER}/{profile}/{chapter}.json", f"{profile} record") for profile in made]
