@@ -1,4 +1,5 @@
-# Two commands: `make book` builds the book, `make test` checks everything.
+# Two commands: `make book` builds the book, `make test` checks everything. And `make pdf`:
+# the book on paper; `make speed`: all benchmarks, on cores that do nothing else.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -11,7 +12,7 @@ export MALLOC_TOP_PAD_ ?= 268435456
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 
 .DEFAULT_GOAL := book
-.PHONY: install book test lint types unit notebooks browser clean
+.PHONY: install book pdf speed test lint types unit notebooks browser clean
 
 install: $(VENV)/.installed
 
@@ -23,6 +24,12 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 
 book: install
 	$(BIN)/robustkit build
+
+pdf: book
+	$(BIN)/python book/pdf.py
+
+speed: install
+	$(BIN)/python benchmarks/all.py
 
 test: lint types unit notebooks browser
 

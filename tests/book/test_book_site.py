@@ -73,6 +73,37 @@ def test_each_chapter_says_how_it_was_made(pages: dict[Path, BeautifulSoup]) -> 
             assert not made.has_attr("open")
 
 
+def test_each_figure_has_a_foot_that_leads_to_its_cell(pages: dict[Path, BeautifulSoup]) -> None:
+    feet = 0
+    for page, soup in pages.items():
+        if page.parent.name != "notebooks":
+            continue
+        for figure in soup.select("div.cell_output figure:has(img)"):
+            foot = figure.find_next_sibling("div")
+            assert foot is not None
+            assert foot.get("class", [""])[0] == "figure-foot"
+            cell, *made, parameters = [str(link["href"]) for link in foot.select("a")]
+            assert figure in soup.select_one(cell).find_all("figure")
+            assert made[0].endswith(f"smoke/{page.stem}.json")
+            assert "tag_parameters" in soup.select_one(parameters)["class"]
+            feet += 1
+    assert feet > 30
+
+
+def test_run_times_have_a_row_for_each_chapter(pages: dict[Path, BeautifulSoup]) -> None:
+    chapters = {page.name for page in pages if page.parent.name == "notebooks"}
+    (soup,) = (found for page, found in pages.items() if page.name == "environment.html")
+    rows = soup.select("table.run-times tbody tr")
+    assert {str(row.select_one("th a")["href"]).rpartition("/")[2] for row in rows[:-1]} == chapters
+    assert all("smoke" in str(row.select_one("td a")["href"]) for row in rows[:-1])
+
+
+def test_nothing_leads_to_a_repository_that_is_not_ours(pages: dict[Path, BeautifulSoup]) -> None:
+    links = {str(link["href"]) for soup in pages.values() for link in soup.select("header a[href]")}
+    assert links
+    assert [link for link in links if urlsplit(link).netloc] == []
+
+
 def test_scoreboard_has_a_heading_for_each_cell(site: Path) -> None:
     soup = BeautifulSoup((site / "book/scoreboard.html").read_text(encoding="utf-8"), "html.parser")
     tables = soup.select("table.scoreboard")

@@ -1,7 +1,8 @@
 """What the book adds to Sphinx: numbers of records in the text, the scoreboard and its links to the
-cells that record, the tolerances of corruptions, the costs of a protocol, the block on how a page
-was made, figures for both colour schemes, MathJax from our own folder, and a last pass over the
-HTML."""
+cells that record, the tolerances of corruptions, the costs of a protocol, the tables of speed and
+of run times, the block on how a page was made, the foot of each figure, figures for both colour
+schemes, buttons that open a notebook elsewhere, MathJax from our own folder, and a last pass over
+the HTML."""
 
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from robustkit.plots import DARK
 
 from . import (
     costs,
+    feet,
+    launch,
     live,
     mathjax,
     parity,
@@ -19,8 +22,10 @@ from . import (
     polish,
     provenance,
     recorded,
+    run_times,
     scoreboard,
     signatures,
+    speed,
     values,
     works,
 )
@@ -33,9 +38,16 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("places", places.Places)
     app.add_directive("parity", parity.Parity)
     app.add_directive("costs", costs.Costs)
+    app.add_directive("speed-goals", speed.SpeedGoals)
+    app.add_directive("speed-table", speed.SpeedTable)
+    app.add_directive("speed-made", speed.SpeedMade)
+    app.add_directive("run-times", run_times.RunTimes)
+    app.add_directive("environment", run_times.Environment)
+    app.connect("config-inited", launch.offer_buttons)
     app.connect("env-get-outdated", live.outdated)
     app.connect("doctree-read", provenance.append_block)
     app.connect("doctree-read", recorded.mark_cells)
+    app.connect("doctree-read", feet.add_feet)
     app.connect("html-page-context", add_filter)
     app.connect("autodoc-process-signature", signatures.from_source)
     app.connect("build-finished", finish)
@@ -55,4 +67,5 @@ def finish(app: Sphinx, error: Exception | None) -> None:
     site = Path(app.outdir)
     mathjax.copy(site / "_static" / "mathjax")
     provenance.copy_records(site)
+    speed.copy_records(site)
     polish.polish(site, DARK, works.cited(app))
