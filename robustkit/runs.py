@@ -93,15 +93,21 @@ def run(
     A run at default parameters is installed where the book reads it: the smoke notebook beside
     its text and with the prose of today, the records of other profiles under `book/results/`.
     `timeout` is in seconds a cell. Raises `InputError` before anything runs, and `RunError` that
-    names the failed cell and where the notebook is kept; a failed or interrupted run leaves the
-    previous record whole.
+    names the failed cell and where the notebook is kept, or the file that cannot be written; a
+    failed, interrupted or killed run leaves the previous record whole.
     """
     planned = plan(chapter, parameters, profile=profile)
-    with _lock(planned):
-        finished = None if force else find(planned)
-        result = finished or _execute(planned, timeout)
-        if planned.installs:
-            _install(result, planned.text)
+    try:
+        with _lock(planned):
+            finished = None if force else find(planned)
+            result = finished or _execute(planned, timeout)
+            if planned.installs:
+                _install(result, planned.text)
+    except OSError as error:
+        raise RunError(
+            f"the files of chapter {planned.chapter} cannot be written: {error}. The record of "
+            "before, if there is one, is whole; see to the disk and run it again."
+        ) from error
     return result
 
 
@@ -129,9 +135,11 @@ def _execute(planned: Plan, timeout: float | None) -> RunResult:
     from robustkit import execution
 
     folder = planned.folder
-    # Only the holder of the lock makes these; what is there was left by a killed process.
+    # Only the holder of the lock makes these; what is there was left by a killed process, whose
+    # kernel may live a second longer and write there still.
     for leftover in folder.parent.glob(f".{folder.name}-*"):
-        shutil.rmtree(leftover)
+        log.warning("this run was killed before it finished; it starts again")
+        shutil.rmtree(leftover, ignore_errors=True)
     with TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as name:
         output = Path(name) / f"{planned.chapter}.ipynb"
         start = time.perf_counter()
@@ -146,13 +154,9 @@ def _execute(planned: Plan, timeout: float | None) -> RunResult:
             )
             record = _completed(planned, Path(name), time.perf_counter() - start)
         except RunError as error:
-            failed = folder / "failed.ipynb"
-            execution.keep_failed(output, failed)
             reason = str(error).rstrip(".")
-            raise RunError(
-                f"chapter {planned.chapter} failed: {reason}; the notebook as far as it came is "
-                f"{failed}"
-            ) from error
+            kept = execution.keep_failed(output, folder / "failed.ipynb")
+            raise RunError(f"chapter {planned.chapter} failed: {reason}; {kept}") from error
         notebooks.clean(notebook)
         notebooks.write(output, notebook, record)
         records.write(Path(name) / "record.json", record)
