@@ -25,8 +25,10 @@ def roll(
     - `images`: `(N, C, H, W)`, of any type; gradients pass.
     - `positions`: int64 `(N, 2)`, row and column, of any size: they count modulo the sides.
 
-    Raises `InputError` for other positions.
+    Raises `InputError` for other images or positions.
     """
+    if images.ndim != 4:
+        raise InputError(f"images must be a batch (N, C, H, W), got shape {tuple(images.shape)}.")
     return crops_at(images, positions, (images.shape[2], images.shape[3]), wrap=True)
 
 

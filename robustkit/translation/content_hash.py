@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
-from robustkit.translation.levels import check_fits
+from robustkit.translation.levels import check_fits, check_scored
 
 # Pixels in a part of the batch: on a processor what stays in its second-level cache.
 _BLOCKS = {"cpu": 2**17}
@@ -40,6 +40,7 @@ class HashScore:
     ) -> Int[Tensor, "n rows columns"]:
         """Return the hash of every crop, placed as the crops are."""
         check_fits(images, crop)
+        check_scored(images)
         size = _BLOCKS.get(images.device.type, _BLOCK) // (images.shape[2] * images.shape[3])
         parts = images.split(max(1, size))
         return torch.cat([self._hash(part, crop) for part in parts])

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Shaped, UInt8
 from torch import Tensor
 
-from robustkit.checks import check_images
+from robustkit.checks import check_held, check_images
 from robustkit.errors import InputError
 
 Size = int | tuple[int, int]
@@ -33,14 +33,26 @@ def check_batch(images: Shaped[Tensor, "..."]) -> None:
 
 
 def check_fits(images: Shaped[Tensor, "..."], crop: tuple[int, int]) -> None:
-    """Refuse what is no batch `(N, C, H, W)`, and crops larger than it; raises `InputError`."""
+    """Refuse what is no batch `(N, C, H, W)`, and crops that do not fit; raises `InputError`."""
     if images.ndim != 4:
         raise InputError(f"images must be (N, C, H, W), got shape {tuple(images.shape)}.")
+    if min(crop) < 1:
+        raise InputError(f"a crop has at least one pixel a side, got {crop[0]} x {crop[1]}.")
     if crop[0] > images.shape[2] or crop[1] > images.shape[3]:
         raise InputError(
             f"a crop of {crop[0]} x {crop[1]} pixels does not fit into images of "
             f"{images.shape[2]} x {images.shape[3]}; nothing is padded."
         )
+
+
+def check_scored(images: Shaped[Tensor, "..."]) -> None:
+    """Refuse what a score is not made for: no image, or other than 8 bits; raises `InputError`."""
+    if images.dtype != torch.uint8 or images.numel() == 0:
+        raise InputError(
+            f"a score takes uint8 images (N, C, H, W), got {images.dtype} of shape "
+            f"{tuple(images.shape)}; use robustkit.translation.as_levels(images)."
+        )
+    check_held("images", images)
 
 
 @torch.no_grad()

@@ -5,6 +5,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from robustkit.checks import run_model
 from robustkit.data import as_float
 from robustkit.errors import InputError, unknown
 from robustkit.translation.circular import canonical, select_circular
@@ -202,8 +203,7 @@ class RICS(nn.Module):
         pixels = as_float(crops)
         if self.size is not None and self.size != pixels.shape[2:]:
             pixels = interpolate(pixels, self.size, mode="bilinear", antialias=True)
-        logits: Tensor = self.model(pixels)
-        return logits
+        return run_model(self.model, pixels)
 
 
 def _pooled(logits: Tensor, counts: Tensor) -> Tensor:

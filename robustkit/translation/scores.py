@@ -11,7 +11,7 @@ from torch import Tensor
 
 from robustkit.errors import InputError, unknown
 from robustkit.translation.content_hash import HashScore, hash_score
-from robustkit.translation.levels import Size, as_levels, check_fits, pair
+from robustkit.translation.levels import Size, as_levels, check_fits, check_scored, pair
 
 __all__ = [
     "FilterScore",
@@ -59,6 +59,7 @@ class FilterScore:
     ) -> Int[Tensor, "n rows columns"]:
         """Return the score of every crop, placed as the crops are."""
         check_fits(images, crop)
+        check_scored(images)
         height, width = len(self.kernel), len(self.kernel[0])
         if crop[0] < height or crop[1] < width:
             raise InputError(

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from robustkit.arguments import check_count
-from robustkit.checks import check_logits, check_model
+from robustkit.checks import check_held, check_logits, check_model, run_model
 from robustkit.data import as_float
 from robustkit.errors import InputError
 from robustkit.translation.certificates import radii_of
@@ -171,7 +171,7 @@ class SlidingVote(nn.Module):
             batch = as_float(batch.to(device))
             if self.size is not None:
                 batch = interpolate(batch, self.size, mode="bilinear", antialias=True)
-            logits = self.model(batch)
+            logits = run_model(self.model, batch)
             check_logits(logits, len(batch))
             not_a_number |= logits.isnan().any()
             classes = logits.shape[1]
@@ -200,6 +200,7 @@ def _check_fields(fields: Tensor, classes: int) -> None:
             f"fields must be int64 labels (N, rows, columns), got {fields.dtype} of shape "
             f"{tuple(fields.shape)}."
         )
+    check_held("fields", fields)
     low, high = (int(label) for label in fields.aminmax())
     if low < 0 or high >= classes:
         raise InputError(f"labels span [{low}, {high}] but there are {classes} classes.")

@@ -4,10 +4,11 @@ import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor
 
+from robustkit.checks import check_held
 from robustkit.errors import InputError
 from robustkit.translation.levels import Size, pair
 from robustkit.translation.ranking import gap_of, sliding_best
-from robustkit.translation.selection import Selection, check_way, crops_at, select
+from robustkit.translation.selection import Selection, check_maps, check_way, crops_at, select
 
 # Candidates in a part of the windows, so that the maps of many windows fit into memory.
 _BLOCK = 2**22
@@ -38,6 +39,7 @@ def select_windows(
     """
     check_way(how, radius, count)
     grid = pair("candidates", candidates)
+    check_maps(scores, hashes)
     _check_windows(scores, grid, positions)
     positions = positions.to(scores.device).expand(len(scores), -1, -1)
     if how != "argmax":
@@ -61,6 +63,7 @@ def _check_windows(scores: Tensor, grid: tuple[int, int], positions: Tensor) -> 
         )
     if positions.numel() == 0:
         raise InputError("there are no windows: positions are empty.")
+    check_held("positions", positions)
     limit = torch.tensor(scores.shape[1:], device=positions.device)
     limit -= torch.tensor(grid, device=positions.device)
     if bool(((positions < 0) | (positions > limit)).any()):

@@ -143,7 +143,7 @@ def test_finished_cells(tmp_path: Path) -> None:
         refused(path, judge)
 
 
-def test_a_checkpoint(tmp_path: Path) -> None:
+def test_a_checkpoint_cut_or_changed(tmp_path: Path) -> None:
     dataset = data.Dataset("toy", "train", images(20), torch.arange(20) % 2, ("a", "b"))
     path, first = tmp_path / "checkpoint.pt", network()
 
@@ -153,3 +153,10 @@ def test_a_checkpoint(tmp_path: Path) -> None:
 
     resume()
     refused(path, resume)
+    # One wrong bit in a weight, which torch reads as it is.
+    weights = torch.load(path)["model"]["3.weight"].numpy().tobytes()
+    whole = path.read_bytes()
+    place = whole.index(weights) + int(len(weights) * fault_project.draws("bit", 1)[0])
+    path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+    with pytest.raises(DataError, match=r"checkpoint\.pt is damaged"):
+        resume()
