@@ -1,6 +1,8 @@
 """Checks of arguments that many functions share; every refusal says what to pass instead."""
 
 import math
+import operator
+from typing import Any
 
 import torch
 from jaxtyping import Int, Shaped
@@ -12,9 +14,22 @@ from robustkit.errors import InputError
 Number = int | float
 
 
-def check_count(name: str, value: int, minimum: int) -> None:
-    """Refuse an integer argument below `minimum`; raises `InputError`."""
-    if value < minimum:
+def whole(value: Any) -> int | None:
+    """Return an integer of any kind, of NumPy's too, as int; None for all else, also for bool."""
+    if isinstance(value, bool):
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None
+
+
+def check_count(name: str, value: Any, minimum: int) -> None:
+    """Refuse anything but an integer from `minimum` on; raises `InputError`."""
+    number = whole(value)
+    if number is None:
+        raise InputError(f"{name} must be a whole number, got {value!r}.")
+    if number < minimum:
         raise InputError(f"{name} must be at least {minimum}, got {value}.")
 
 

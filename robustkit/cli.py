@@ -139,14 +139,34 @@ def fetch(name: str) -> None:
 
 @cli.command()
 @click.argument("chapter", required=False)
-def claims(chapter: str | None) -> None:
+@click.option("--check", is_flag=True, help="Fail when a verdict is worse than the accepted one.")
+@click.option("--accept", is_flag=True, help="Keep the verdicts of today in book/verdicts.yml.")
+def claims(chapter: str | None, check: bool, accept: bool) -> None:
     """Print what the papers claim, what was measured, and the verdicts."""
-    from robustkit import claim_files
+    from robustkit import claim_files, verdicts
     from robustkit import claims as judged
 
+    if check and accept:
+        raise InputError("give one of --check and --accept.")
     known = claim_files.chapters()
     if chapter is not None and chapter not in known:
         chapter = project.chapter(chapter)
+    if check or accept:
+        changes = verdicts.accept(chapter) if accept else verdicts.check(chapter)
+        failed = verdicts.failures(changes) if check else []
+        passed = [str(change) for change in changes if change not in failed]
+        click.echo("\n".join(passed) if changes else "every verdict is the accepted one")
+        if failed:
+            raise RunError(
+                "\n".join(
+                    [
+                        f"{len(failed)} worse than accepted; mend what made it so, or accept it by "
+                        "robustkit claims --accept and commit book/verdicts.yml:",
+                        *map(str, failed),
+                    ]
+                )
+            )
+        return
     for name in known if chapter is None else [chapter]:
         click.echo(f"{judged.table(judged.scoreboard(name), name)!r}\n")
 

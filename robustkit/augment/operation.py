@@ -84,6 +84,11 @@ def check_augmentable(images: Shaped[Tensor, "..."]) -> None:
 
     Pixel values are not looked at. Raises `InputError`.
     """
+    if not isinstance(images, Tensor):
+        raise InputError(
+            f"images must be a tensor (N, C, H, W) in [0, 1], got {type(images).__name__}; "
+            "convert an array with torch.from_numpy(array)."
+        )
     if images.ndim != 4:
         raise InputError(
             f"images must be a batch (N, C, H, W), got shape {tuple(images.shape)}; "

@@ -1,5 +1,7 @@
 """PRIME: random filters, warps and tone curves, mixed; as a transform of batches."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
@@ -48,7 +50,7 @@ class Prime(nn.Module):
         sampling: str = "image",
         legacy: bool = False,
         certified: bool = False,
-        primitives: tuple[str, ...] = presets.PRIMITIVES,
+        primitives: Sequence[str] = presets.PRIMITIVES,
     ) -> None:
         super().__init__()
         if min(width, depth) < 1:
@@ -59,6 +61,8 @@ class Prime(nn.Module):
             raise unknown("sampling", sampling, _SAMPLINGS)
         self.width, self.depth, self.preset, self.mixing = width, depth, preset, mixing
         self.sampling = "batch" if legacy else sampling
+        if isinstance(primitives, str):
+            raise InputError(f"primitives must be a tuple of names, pass ({primitives!r},).")
         self.legacy, self.certified, self.primitives = legacy, certified, tuple(primitives)
         self.operations = presets.primitives(
             preset,

@@ -3,8 +3,8 @@
 `RICS` wraps a classifier so that one crop, selected by its own pixels, is classified: `select` and
 `select_windows` say which, by scores such as `filter_score` and `hash_score`, and `canonical` does
 the same for circular shifts. `CropShift` and its siblings are models of a shift; `consistency`,
-`adversary` and `embedding_change` measure what it does; `safe_shifts`, `noise_radius` and
-`SlidingVote` certify what it cannot do.
+`adversary` and `embedding_change` measure what it does, `shift_grid` shows it; `safe_shifts`,
+`noise_radius` and `SlidingVote` certify what it cannot do.
 """
 
 from robustkit.translation.adversary import Adversary, adversary
@@ -40,6 +40,7 @@ from robustkit.translation.scores import (
 )
 from robustkit.translation.seam import seam_profiles
 from robustkit.translation.selection import Selection, crops_at, select
+from robustkit.translation.shift_grid import ShiftGrid, shift_grid
 from robustkit.translation.shifts import (
     CircularShift,
     CropShift,
@@ -80,6 +81,7 @@ __all__ = [
     "Score",
     "Selection",
     "ShiftCertificate",
+    "ShiftGrid",
     "ShiftModel",
     "Size",
     "SlidingVote",
@@ -123,6 +125,7 @@ __all__ = [
     "select",
     "select_circular",
     "select_windows",
+    "shift_grid",
     "shifted_labels",
     "subpixel_shifts",
     "two_crops",

@@ -16,13 +16,17 @@ from robustkit.prediction import labels_and_classes
 from robustkit.stats import Interval, bootstrap, wilson
 from robustkit.translation.distinct import distinct_labels, selected_content
 from robustkit.translation.labels import check_shiftable, shifted_labels
-from robustkit.translation.shifts import neighbourhood
+from robustkit.translation.resampling import Zoom
+from robustkit.translation.shifts import check_neighbours, neighbourhood
 from robustkit.translation.windows import ShiftModel
 
 
 @dataclass(frozen=True, eq=False)
 class Adversary:
     """What all shifts do to the labels of N images; row i is about image i.
+
+    Intervals of `consistency`, `stability` and `change_rate` resample the images, and have no width
+    where all images have equal shares.
 
     - `shifts`: the K shifts, `(K, 2)`, or `(K,)` of a zoom.
     - `base`: `(N,)`, the labels without a shift, int64; `correct`: whether they are right.
@@ -126,13 +130,20 @@ class Adversary:
 
         return bootstrap(np.arange(len(self)), ratio, level=level, seed=seed)
 
-    def within(self, radius: Number) -> "Adversary":
-        """Return what the shifts by at most `radius` rows and columns do; `calls` stay as they are.
+    def within(self, radius: Number, *, neighbours: int = 8) -> "Adversary":
+        """Return what the shifts of a smaller neighbourhood do; `calls` stay as they are.
 
-        Raises `InputError` where there is no such shift.
+        - `radius`: the largest shift, or change of a zoom, in pixels.
+        - `neighbours`: 8, a shift is as large as the larger of its rows and columns, or 4, as large
+          as their sum; as of `neighbourhood`.
+
+        Raises `InputError` where there is no such shift, and for other neighbours.
         """
-        kept = self.shifts.abs().flatten(1).amax(dim=1) if self.shifts.ndim > 1 else self.shifts
-        (places,) = (kept.abs() <= radius).nonzero(as_tuple=True)
+        check_neighbours(neighbours)
+        sizes = self.shifts.abs()
+        if sizes.ndim > 1:
+            sizes = sizes.amax(dim=1) if neighbours == 8 else sizes.sum(dim=1)
+        (places,) = (sizes <= radius).nonzero(as_tuple=True)
         if len(places) == 0:
             raise InputError(f"no shift is within a radius of {radius}.")
         columns = places.to(self.labels.device)
@@ -175,6 +186,8 @@ def adversary(
     Raises `InputError` for arguments that do not fit, and shifts out of the images. Source: Shifman
     and Weiss, Lost in translation, ECCV 2024, for the idea.
     """
+    if shifts is None and isinstance(shift_model, Zoom):
+        raise InputError("a zoom has no neighbourhood: pass its changes, int64 (K,), as shifts=...")
     if shifts is None:
         shifts = neighbourhood(radius, neighbours=neighbours)
     if shifts.ndim > 2:

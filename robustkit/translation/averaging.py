@@ -11,7 +11,8 @@ from robustkit.arguments import check_count
 from robustkit.checks import check_logits, check_model, run_model
 from robustkit.data import as_float
 from robustkit.errors import InputError
-from robustkit.translation.levels import Size, check_batch, pair
+from robustkit.translation.levels import Size, check_batch, check_inside, pair
+from robustkit.translation.resizing import resized
 
 
 class CropAverage(nn.Module):
@@ -59,12 +60,8 @@ class CropAverage(nn.Module):
         Every row goes with every column. Raises `InputError` when a crop does not fit, or fewer
         crops fit than `count`.
         """
+        check_inside((height, width), self.crop)
         free = height - self.crop[0], width - self.crop[1]
-        if min(free) < 0:
-            raise InputError(
-                f"a crop of {self.crop[0]} x {self.crop[1]} pixels does not fit into images of "
-                f"{height} x {width}; nothing is padded."
-            )
         if self.stride is not None:
             rows, columns = (list(range(0, last + 1, self.stride)) for last in free)
             return rows, columns
@@ -109,16 +106,12 @@ class ReflectionPad(nn.Module):
     content. Nothing else changes: a shift of the content still moves it over the network's grid,
     and its reflection with it. Gradients pass.
 
-    Raises `InputError` for negative amounts. Our own baseline.
+    Raises `InputError` for amounts that are negative or not whole. Our own baseline.
     """
 
-    def __init__(
-        self, model: nn.Module, amount: int | tuple[int, int], *, size: Size | None = None
-    ) -> None:
+    def __init__(self, model: nn.Module, amount: Size, *, size: Size | None = None) -> None:
         super().__init__()
-        rows, columns = (amount, amount) if isinstance(amount, int) else amount
-        check_count("amount", min(rows, columns), 0)
-        self.model, self.amount = model, (rows, columns)
+        self.model, self.amount = model, pair("amount", amount, 0)
         self.size = None if size is None else pair("size", size)
         self.training = model.training
 
@@ -135,7 +128,7 @@ class ReflectionPad(nn.Module):
                 f"rows and {columns} columns; amount must be smaller than the side."
             )
         wide = F.pad(as_float(images), (columns, columns, rows, rows), mode="reflect")
-        return _resized(wide, self.size)
+        return resized(wide, self.size)
 
     def forward(self, images: Shaped[Tensor, "..."]) -> Float[Tensor, "n classes"]:
         """Return the model's logits for the padded images.
@@ -157,9 +150,3 @@ def _spread(last: int, count: int) -> list[int]:
     if count > last + 1:
         raise InputError(f"{count} crops an axis were asked for, but only {last + 1} fit.")
     return [(2 * place * last + count - 1) // (2 * (count - 1)) for place in range(count)]
-
-
-def _resized(images: Tensor, size: tuple[int, int] | None) -> Tensor:
-    if size is None:
-        return images
-    return F.interpolate(images, size, mode="bilinear", antialias=True)

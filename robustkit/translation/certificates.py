@@ -14,9 +14,6 @@ from robustkit.translation.scores import FilterScore, Score
 from robustkit.translation.selection import Selection
 from robustkit.translation.windows import middle_of
 
-# Candidates in a part of the batch, so that the maps of many scenes fit into memory.
-_BLOCK = 2**22
-
 
 @dataclass(frozen=True, eq=False)
 class ShiftCertificate:
@@ -65,10 +62,18 @@ def safe_shifts(
     Any model gives the same output for the same pixels, as far as its arithmetic does not depend on
     the batch: so a safe shift changes no prediction of `selector`.
 
-    Raises `InputError` for a window or a limit that reaches outside the scenes, and as the selector
-    does. Source: our own; our reading of the selection of Shifman and Weiss, Lost in translation,
-    ECCV 2024.
+    Raises `InputError` for a window or a limit that reaches outside the scenes, a selector that has
+    no windows, and as the selector does. Source: our own; our reading of the selection of
+    Shifman and Weiss, Lost in translation, ECCV 2024.
     """
+    mode = getattr(selector, "mode", None)
+    if mode == "circular":
+        raise InputError(
+            "a circular selector keeps its crop under all circular shifts, and a window that moves "
+            "over a scene has no certificate for it; use a RICS with mode='crop'."
+        )
+    if mode != "crop":
+        raise InputError("selector must select crops: wrap the network, RICS(network, crop).")
     check_batch(source)
     size = pair("window", window)
     top, left = middle_of(source, size) if position is None else position
@@ -89,8 +94,7 @@ def safe_shifts(
     seen = source[:, :, top - reach : top + size[0] + reach, left - reach : left + size[1] + reach]
     steps = torch.arange(2 * reach + 1, device=source.device)
     positions = torch.cartesian_prod(steps, steps).reshape(-1, 2)
-    parts = seen.split(max(1, _BLOCK // (seen.shape[2] * seen.shape[3])))
-    same: Tensor = torch.cat([_unchanged(selector, part, size, positions) for part in parts])
+    same = _unchanged(selector, seen, size, positions)
     return same.reshape(len(source), len(steps), len(steps))
 
 

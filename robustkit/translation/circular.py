@@ -4,13 +4,14 @@ import torch
 from jaxtyping import Int, Shaped, UInt8
 from torch import Tensor
 
-from robustkit.errors import InputError, unknown
+from robustkit.errors import unknown
 from robustkit.translation.content_hash import hash_score
-from robustkit.translation.levels import Size, as_levels, check_batch, check_fits, pair
-from robustkit.translation.ranking import LOWEST, gap_of
-from robustkit.translation.scores import Score, resolve_score
+from robustkit.translation.level_crops import level_crops
+from robustkit.translation.levels import Size, as_levels, check_fits, pair
+from robustkit.translation.ranking import LOWEST, gap_of, positions_of
+from robustkit.translation.scores import Score, resolve_score, scores_of
 from robustkit.translation.seam import seam_profiles
-from robustkit.translation.selection import Selection, crops_at
+from robustkit.translation.selection import Selection, check_scores, crops_at
 
 _NAMES = ("filter", "hash", "laplacian", "seam")
 # Levels packed into one integer, above which there is room for a rank.
@@ -18,7 +19,7 @@ _PACKED = 4
 
 
 def roll(
-    images: Shaped[Tensor, "n c h w"], positions: Shaped[Tensor, "..."]
+    images: Shaped[Tensor, "..."], positions: Shaped[Tensor, "..."]
 ) -> Shaped[Tensor, "n c h w"]:
     """Roll each image so that its pixel at a position becomes the first one.
 
@@ -81,6 +82,7 @@ def select_circular(
     levels = as_levels(images)
     size, width = _crop_of(levels, crop), levels.shape[3]
     scores = _scores(levels, size, score, key).flatten(1)
+    check_scores(scores)
     best = scores.amax(dim=1, keepdim=True)
     same = scores == best
     (rows,) = (same.sum(dim=1) > 1).nonzero(as_tuple=True)
@@ -90,7 +92,7 @@ def select_circular(
         same[rows] &= ranks == last
     others = torch.where(same, LOWEST, scores).amax(dim=1)
     places = same.to(torch.uint8).argmax(dim=1)
-    positions = torch.stack([places // width, places % width], dim=1)
+    positions = positions_of(places, width)
     hashes = hash_score(key)(crops_at(levels, positions, size, wrap=True), size)
     return Selection(positions, best[:, 0], gap_of(best[:, 0], others), hashes[:, 0, 0])
 
@@ -105,14 +107,15 @@ def canonical(
     """Return the selected crop of each image, the same for all its circular shifts.
 
     - `images`, `crop`, `score`, `key`: as of `select_circular`; the result is
-      `(N, C, rows, columns)` in the type of the images, by default of their size. Gradients pass.
+      `(N, C, rows, columns)` in the type of the images, by default of their size. Floating values
+      are exactly those of their levels, k / 255. Gradients pass.
 
     Whatever follows, any classifier of images, is invariant to circular shifts by whole pixels.
     Raises `InputError` as `select_circular`.
     """
-    check_batch(images)
-    chosen = select_circular(images, crop, score=score, key=key)
-    return crops_at(images, chosen.positions, _crop_of(images, crop), wrap=True)
+    levels = as_levels(images)
+    chosen = select_circular(levels, crop, score=score, key=key)
+    return level_crops(images, levels, chosen.positions, _crop_of(levels, crop), wrap=True)
 
 
 @torch.no_grad()
@@ -166,10 +169,4 @@ def _scores(levels: Tensor, size: tuple[int, int], score: str | Score, key: int)
     down = torch.arange(height + size[0] - 1, device=levels.device) % height
     across = torch.arange(width + size[1] - 1, device=levels.device) % width
     around = levels.index_select(2, down).index_select(3, across)
-    scores = resolve_score(score, key)(around, size)
-    if scores.shape != (len(levels), height, width) or scores.dtype != torch.int64:
-        raise InputError(
-            f"the score must return int64 of shape {(len(levels), height, width)}, got "
-            f"{scores.dtype} of shape {tuple(scores.shape)}."
-        )
-    return scores
+    return scores_of(around, size, resolve_score(score, key))

@@ -11,10 +11,10 @@ from robustkit.errors import InputError
 from robustkit.prediction import predict
 from robustkit.rng import uniform
 from robustkit.stats import Interval, bootstrap, wilson
-from robustkit.translation.labels import check_sources, shifted_labels
-from robustkit.translation.levels import Size, pair
+from robustkit.translation.labels import shifted_labels
+from robustkit.translation.levels import Size, check_batch, pair
 from robustkit.translation.resampling import SubpixelShift
-from robustkit.translation.shifts import CropShift, neighbourhood
+from robustkit.translation.shifts import CropShift, check_neighbours, neighbourhood
 from robustkit.translation.windows import ShiftModel, middle_of
 
 
@@ -70,7 +70,7 @@ def consistency(
       `adversary` measures all.
     - `radius`, `neighbours`: shifts are drawn evenly from `neighbourhood(radius, ...)`, so that the
       rate estimates the mean over all of it; of a `SubpixelShift`, whose radius need not be whole,
-      rows and columns are uniform in `-radius` to `radius`.
+      rows and columns are uniform in `-radius` to `radius`, and neighbours stay 8.
     - `count`: of shifts an image, drawn independently.
     - `seed` and `indices`: shifts are keyed by the seed and the image's index, int64, by default
       its row: they are the same in any batches, order or shards.
@@ -80,7 +80,9 @@ def consistency(
     and Weiss, Lost in translation, ECCV 2024, for the idea; what shifts are drawn from is our
     choice.
     """
-    check_sources(images)
+    check_batch(images)
+    _check_radius(radius)
+    check_neighbours(neighbours)
     largest = shift_model.largest(images)
     if largest is not None and len(largest) != 2:
         raise InputError("random shifts have rows and columns; use adversary for zooms.")
@@ -91,6 +93,11 @@ def consistency(
         )
     keys = keys_of(indices, images)
     if isinstance(shift_model, SubpixelShift):
+        if neighbours != 8:
+            raise InputError(
+                f"shifts by parts of a pixel are drawn from a square: neighbours={neighbours} is "
+                "for shifts by whole pixels."
+            )
         shifts = random_real_shifts(keys, count, radius, seed=seed)
     else:
         shifts = random_shifts(keys, count, radius, neighbours=neighbours, seed=seed)
@@ -122,7 +129,7 @@ def two_crops(
     shift-invariant again, ICML 2019, whose released code never draws the last row and column.
     """
     check_count("count", count, 1)
-    check_sources(images)
+    check_batch(images)
     window = pair("size", size)
     middle = middle_of(images, window)
     keys = keys_of(indices, images)
@@ -145,6 +152,7 @@ def random_shifts(
     Raises `InputError` for other numbers.
     """
     check_count("count", count, 1)
+    _check_radius(radius)
     if int(radius) != radius:
         raise InputError(f"radius must be whole pixels, got {radius}; or use SubpixelShift.")
     known = neighbourhood(int(radius), neighbours=neighbours).to(indices.device)
@@ -161,7 +169,11 @@ def random_real_shifts(
     positive.
     """
     check_count("count", count, 1)
-    if not 0 < radius < float("inf"):
-        raise InputError(f"radius must be positive and finite, got {radius}.")
+    _check_radius(radius)
     drawn = uniform(seed, "translation/real shifts", indices, (count, 2), torch.float64)
     return (2 * drawn - 1) * radius
+
+
+def _check_radius(radius: Number) -> None:
+    if not 0 < radius < float("inf"):
+        raise InputError(f"radius must be positive and finite, got {radius}.")

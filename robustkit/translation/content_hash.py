@@ -5,14 +5,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import Int, Shaped
 from torch import Tensor
 
 from robustkit.translation.levels import check_fits, check_scored
 
-# Pixels in a part of the batch: on a processor what stays in its second-level cache.
-_BLOCKS = {"cpu": 2**17}
-_BLOCK = 2**25
 _MODULUS = 2**64
 
 
@@ -26,19 +23,22 @@ class HashScore:
 
     A row of a crop is hashed by a polynomial modulo 2**64 with a random odd base, the rows' hashes
     are scrambled, and hashed the same way down the crop. Different crops share a hash as rarely as
-    random numbers of 63 bits do, unless they are made for it: rows of 1024 columns that follow the
-    Thue-Morse sequence and its complement do under every key.
+    random numbers of 63 bits do, unless they are made for it: along 1024 columns, or rows, of two
+    kinds that take turns as in the Thue-Morse sequence, the sequence and its complement share
+    theirs under every key.
 
-    Raises `InputError` when a crop does not fit. Sources: Karp and Rabin, IBM J. Res. Dev. 1987;
-    the scrambling is that of splitmix64, Steele, Lea and Flood, OOPSLA 2014.
+    Raises `InputError` when a crop does not fit, and for images that are not uint8. Sources:
+    Karp and Rabin, IBM J. Res. Dev. 1987; the scrambling is that of splitmix64, Steele, Lea and
+    Flood, OOPSLA 2014.
     """
 
     key: int = 0
 
     def __call__(
-        self, images: UInt8[Tensor, "n c h w"], crop: tuple[int, int]
+        self, images: Shaped[Tensor, "..."], crop: tuple[int, int]
     ) -> Int[Tensor, "n rows columns"]:
         """Return the hash of every crop, placed as the crops are."""
+        check_levels(images)
         check_fits(images, crop)
         check_scored(images)
         size = _BLOCKS.get(images.device.type, _BLOCK) // (images.shape[2] * images.shape[3])

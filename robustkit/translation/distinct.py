@@ -8,16 +8,16 @@ from torch import Tensor, nn
 
 from robustkit.prediction import predict
 from robustkit.progress import progress
-from robustkit.translation.labels import device_of
-from robustkit.translation.levels import Size
+from robustkit.translation.labels import device_of, parts_of
+from robustkit.translation.levels import Size, in_parts
 from robustkit.translation.selection import Selection
 from robustkit.translation.windows import ShiftModel, WindowShift
 
 # A large odd number, that of a well-known generator.
 _ODD = 0x5851F42D4C957F2D
 
-# Images whose score maps are in memory at once.
-_IMAGES = 32
+# Pixels of the sources that are copied to a device, or continued at their borders, at once.
+_PIXELS = 2**23
 
 
 @runtime_checkable
@@ -51,22 +51,26 @@ def selected_content(
 
     Where two numbers of an image are equal, so are the selected pixels, and with them the logits. A
     model that selects within its window needs one score map an image, another one a selection a
-    shift. None is for models and shifts of which nothing is known.
+    shift, of at most `batch_size` shifted images at once. None is for models and shifts of which
+    nothing is known.
     """
     if not (isinstance(model, SelectsCrops) and isinstance(shift_model, WindowShift)):
         return None
-    within = model.mode == "crop"
     every = torch.cat([shifts.new_zeros(1, 2), shifts])
-    device, contents = device_of(model, images), []
-    for part in images.split(_IMAGES if within else max(1, batch_size // len(every))):
-        windows = shift_model.windows(part.to(device), every)
-        if within:
-            found = model.select_windows(windows.source, windows.size, windows.positions).hashes
-        else:
-            seen = windows.cut()
-            found = model.select(seen.flatten(0, 1)).hashes.unflatten(0, seen.shape[:2])
-        contents.append(_joined(found).to(images.device))
-    return torch.cat(contents)
+    device = device_of(model, images)
+    if model.mode == "crop":
+        contents = []
+        for part in in_parts(images, _PIXELS):
+            windows = shift_model.windows(part.to(device), every)
+            found = model.select_windows(windows.source, windows.size, windows.positions)
+            contents.append(_joined(found.hashes).to(images.device))
+        return torch.cat(contents)
+    numbers = torch.empty(len(images), len(every), dtype=torch.int64, device=images.device)
+    for rows, columns in parts_of(len(images), len(every), batch_size):
+        seen = shift_model.apply(images[rows].to(device), every[columns])
+        chosen = model.select(seen.flatten(0, 1)).hashes.unflatten(0, seen.shape[:2])
+        numbers[rows, columns] = _joined(chosen).to(images.device)
+    return numbers
 
 
 def _joined(hashes: Int[Tensor, "n p *count"]) -> Int[Tensor, "n p"]:

@@ -11,7 +11,8 @@ from robustkit.checks import check_held, check_images, check_model
 from robustkit.errors import InputError
 from robustkit.prediction import predict
 from robustkit.progress import progress
-from robustkit.translation.windows import ShiftModel, check_source
+from robustkit.translation.levels import check_batch
+from robustkit.translation.windows import ShiftModel
 
 
 def shifted_labels(
@@ -69,15 +70,6 @@ def chosen_shifts(shifts: Shaped[Tensor, "..."], rows: slice, columns: slice) ->
 def count_of(shifts: Shaped[Tensor, "..."]) -> int:
     """Return how many shifts an image has."""
     return int(shifts.shape[1 if shifts.ndim == 3 else 0])
-
-
-def check_sources(images: Shaped[Tensor, "..."]) -> None:
-    """Refuse anything but images `(N, C, H, W)`, uint8 or floating point in [0, 1].
-
-    Raises `InputError`.
-    """
-    check_source(images)
-    check_images(images, levels=True)
 
 
 def check_shiftable(

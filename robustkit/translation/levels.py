@@ -1,5 +1,7 @@
 """What selection looks at: sizes in pixels, and images as the 8-bit levels they are made of."""
 
+from collections.abc import Iterable
+
 import torch
 from jaxtyping import Shaped, UInt8
 from torch import Tensor
@@ -10,17 +12,24 @@ from robustkit.errors import InputError
 Size = int | tuple[int, int]
 
 
-def pair(name: str, size: Size) -> tuple[int, int]:
-    """Return a size as (rows, columns); raises `InputError` unless both are integers from 1 on."""
-    sides = (size, size) if isinstance(size, int) else tuple(size)
-    whole = all(isinstance(side, int) and not isinstance(side, bool) for side in sides)
-    if len(sides) != 2 or not whole or min(sides) < 1:
-        raise InputError(f"{name} must be a number of pixels or (rows, columns), got {size!r}.")
-    return sides[0], sides[1]
+def pair(name: str, size: object, minimum: int = 1) -> tuple[int, int]:
+    """Return a size as (rows, columns), of one integer for both or of two.
+
+    Raises `InputError` unless both are integers of any kind, from `minimum` on.
+    """
+    one = whole(size)
+    sides = tuple(size) if one is None and isinstance(size, Iterable) else (one, one)
+    rows, columns = (whole(side) for side in sides) if len(sides) == 2 else (None, None)
+    if rows is None or columns is None or min(rows, columns) < minimum:
+        raise InputError(
+            f"{name} must be a whole number of at least {minimum}, or two of them, (rows, "
+            f"columns), got {size!r}."
+        )
+    return rows, columns
 
 
-def check_batch(images: Shaped[Tensor, "..."]) -> None:
-    """Refuse anything but images `(N, C, H, W)`, uint8 or floating point in [0, 1].
+def check_batch(images: Shaped[Tensor, "..."], *, unit_range: bool = True) -> None:
+    """Refuse anything but images `(N, C, H, W)`, uint8 or floating point, in [0, 1] if asked.
 
     Raises `InputError`.
     """
@@ -29,7 +38,16 @@ def check_batch(images: Shaped[Tensor, "..."]) -> None:
             f"images must be a batch (N, C, H, W), got shape {tuple(images.shape)}; add what is "
             "missing with unsqueeze."
         )
-    check_images(images, levels=True)
+    check_images(images, unit_range=unit_range, levels=True)
+
+
+def check_levels(images: Shaped[Tensor, "..."]) -> None:
+    """Refuse what is no batch `(N, C, H, W)` of 8-bit levels, uint8; raises `InputError`."""
+    if images.ndim != 4 or images.dtype != torch.uint8:
+        raise InputError(
+            f"scores take 8-bit levels, uint8 (N, C, H, W), got {images.dtype} of shape "
+            f"{tuple(images.shape)}; pass as_levels(images)."
+        )
 
 
 def check_fits(images: Shaped[Tensor, "..."], crop: tuple[int, int]) -> None:
@@ -40,8 +58,8 @@ def check_fits(images: Shaped[Tensor, "..."], crop: tuple[int, int]) -> None:
         raise InputError(f"a crop has at least one pixel a side, got {crop[0]} x {crop[1]}.")
     if crop[0] > images.shape[2] or crop[1] > images.shape[3]:
         raise InputError(
-            f"a crop of {crop[0]} x {crop[1]} pixels does not fit into images of "
-            f"{images.shape[2]} x {images.shape[3]}; nothing is padded."
+            f"a crop of {crop[0]} x {crop[1]} pixels does not fit into images of {sides[0]} x "
+            f"{sides[1]}; nothing is padded."
         )
 
 
@@ -65,18 +83,40 @@ def as_levels(images: Shaped[Tensor, "..."]) -> UInt8[Tensor, "n c h w"]:
     Raises `InputError` for others, because rounding them would move the boundary between two levels
     into the image, and for bfloat16, which cannot tell 256 levels apart.
     """
-    check_batch(images)
-    if images.dtype == torch.uint8:
+    if images.ndim != 4 or images.numel() == 0 or not images.is_floating_point():
+        check_batch(images)
         return images
     if images.dtype == torch.bfloat16:
         raise InputError("bfloat16 cannot hold 256 levels; pass float32, float16 or uint8 images.")
-    scaled = images.detach().to(torch.promote_types(images.dtype, torch.float32)) * 255
-    levels = scaled.round()
-    off = max(abs(float(value)) for value in scaled.sub_(levels).aminmax()) / 255
-    if off > max(1e-4, torch.finfo(images.dtype).eps / 4):
-        raise InputError(
-            f"crops are selected by 8-bit levels, but a value is {off:.2g} off the next k / 255; "
-            "quantise the images first: (images * 255).round() / 255."
-        )
+    found = [_nearest(part) for part in in_parts(images.detach(), 2**25, most_on_cpu=2**16)]
+    off = float(torch.stack([distance for _, distance in found]).amax())
+    # Of NaN no comparison is true.
+    if not off <= max(1e-4, torch.finfo(images.dtype).eps / 4):
+        raise _no_levels(images, off)
+    return torch.cat([levels for levels, _ in found])
+
+
+def _nearest(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the nearest levels, and how far the farthest value is from its own."""
+    scaled = values.to(torch.promote_types(values.dtype, torch.float32)) * 255
+    levels = scaled.round().clamp_(0, 255)
+    off = scaled.sub_(levels).abs_().amax() / 255
     # By way of 16 bits, which processors do in a quarter of the time of the direct conversion.
-    return levels.to(torch.int16).to(torch.uint8)
+    return levels.to(torch.int16).to(torch.uint8), off
+
+
+def _no_levels(images: Tensor, off: float) -> InputError:
+    check_batch(images, unit_range=False)
+    low, high = (float(value) for value in images.detach().aminmax())
+    if low < 0 or high > 1:
+        return InputError(
+            f"crops are selected by 8-bit levels of images in [0, 1], got [{low:.4g}, "
+            f"{high:.4g}]. Normalised images: undo it and put the normalisation inside the model. "
+            "Images from 0 to 255: divide by 255. Images shifted by parts of a pixel: shift uint8 "
+            "images, which are rounded to levels again, or clip and quantise the result."
+        )
+    return InputError(
+        f"crops are selected by 8-bit levels, but a value is {off:.2g} off the next k / 255; pass "
+        "uint8 images, which shifts and zooms round to levels again, or quantise the images first: "
+        "(images * 255).round() / 255."
+    )

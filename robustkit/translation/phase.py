@@ -5,9 +5,9 @@ from jaxtyping import Complex, Float, Shaped
 from torch import Tensor
 
 from robustkit.arguments import Number
-from robustkit.checks import check_images
 from robustkit.data import as_float
 from robustkit.errors import InputError
+from robustkit.translation.levels import check_batch
 
 # Sums of the transform leave about this much of an image where there should be nothing.
 _ROUNDING = 1e-12
@@ -35,12 +35,7 @@ def phase_canonical(
     changes along an axis but has no lowest wave there. Source: our own; phases turn with shifts by
     the Fourier shift theorem.
     """
-    if images.ndim != 4:
-        raise InputError(
-            f"images must be a batch (N, C, H, W), got shape {tuple(images.shape)}; add what is "
-            "missing with unsqueeze."
-        )
-    check_images(images, levels=True)
+    check_batch(images)
     pixels = as_float(images)
     spectra = torch.fft.fft2(pixels.to(torch.float64))
     for axis in (2, 3):

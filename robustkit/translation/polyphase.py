@@ -1,6 +1,7 @@
 """Peers built into a network: adaptive polyphase sampling, and blur pooling."""
 
 import copy
+import warnings
 from types import ModuleType
 
 import torch
@@ -32,15 +33,17 @@ def with_polyphase(model: nn.Module, *, padding: str = "kept") -> nn.Module:
     logits do not change under circular shifts of the image, but for rounding. Two things are left
     out of that: components of equal norms and different contents, as a mirror-symmetric image has
     them, are not told apart by content; and a difference of norms as small as the rounding of the
-    features may turn. Position embeddings void it unseen. Published networks are trained with this
-    sampling: with the weights of another network it may cost accuracy.
+    features may turn. Position embeddings void it unseen, and so does what `DenseSteps` does not
+    see. Published networks are trained with this sampling: with the weights of another network it
+    may cost accuracy.
 
     Raises `InputError` for TorchScript and an unknown `padding`. What a network does is known when
     it runs, and it then raises `InputError` for pooling that returns indices or rounds sizes up,
-    other ways to thin features, steps of different strides whose results have one size, and with
-    circular padding for sizes that a stride does not divide, steps that pad less than keeps the
-    plane whole, padding as a step of its own, and a plane of several pixels flattened. Source:
-    Chaman and Dokmanic, Truly shift-invariant convolutional neural networks, CVPR 2021.
+    adaptive pooling but for means over a whole axis, resizing, other ways to thin features, steps
+    of different strides whose results have one size, and with circular padding for sizes that a
+    stride does not divide, steps that pad less than keeps the plane whole, padding as a step of its
+    own, slices of a part of the plane, and a plane of several pixels flattened. Source: Chaman and
+    Dokmanic, Truly shift-invariant convolutional neural networks, CVPR 2021.
     """
     return PolyphaseNetwork(_copied(model), circular=_circular(padding))
 
@@ -167,7 +170,10 @@ def _copied(model: nn.Module) -> nn.Module:
 
 def _blur(filter_size: int, circular: bool) -> nn.Module:
     try:
-        from timm import layers
+        # Timm's own imports warn of a progress bar for notebooks, which nobody asked for.
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="IProgress not found")
+            from timm import layers
     except ImportError:
         raise InputError(
             "timm is not installed; install it with: pip install 'robustkit[zoo]'"

@@ -52,8 +52,13 @@ def sliding_best(
     return best
 
 
+def positions_of(places: Int[Tensor, "..."], width: int) -> Int[Tensor, "... 2"]:
+    """Return the rows and columns of numbers in maps of so many columns, numbered row by row."""
+    return torch.stack([places // width, places % width], dim=-1)
+
+
 def gap_of(best: Int[Tensor, "..."], others: Int[Tensor, "..."]) -> Int[Tensor, "..."]:
-    """Return `best - others`, the largest int64 where there are no others or it is larger yet.
+    """Return `best - others`; the largest int64 where there are no others, or where that is more.
 
     Both broadcast; `others` are at most `best`, and the smallest int64 stands for none.
     """

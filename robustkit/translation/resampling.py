@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
@@ -13,10 +12,12 @@ from robustkit.data import as_float
 from robustkit.errors import InputError, unknown
 from robustkit.shapes import precise
 from robustkit.translation.levels import Size, pair
+from robustkit.translation.resizing import resized
 from robustkit.translation.windows import (
     check_shifts,
     check_source,
     middle_of,
+    middle_window,
     shifted_middle,
     surrounded,
     wrapped,
@@ -54,9 +55,7 @@ class SubpixelShift:
 
     def base(self, images: Shaped[Tensor, "..."]) -> Shaped[Tensor, "n c h w"]:
         """Return the windows in the middle, `(N, C, h, w)`, a view."""
-        rows, columns = self._size(images)
-        top, left = middle_of(images, (rows, columns))
-        return images[:, :, top : top + rows, left : left + columns]
+        return middle_window(images, self._size(images))
 
     def apply(
         self, images: Shaped[Tensor, "..."], shifts: Shaped[Tensor, "..."]
@@ -140,16 +139,14 @@ class Zoom:
         rows, columns = (side + change for side in pair("size", self.size))
         if min(rows, columns) < 1:
             raise InputError(f"a change of {change} pixels leaves no window; zoom in less.")
-        top, left = middle_of(images, (rows, columns))
-        return images[:, :, top : top + rows, left : left + columns]
+        return middle_window(images, (rows, columns))
 
     def _resized(self, images: Tensor, change: int) -> Tensor:
         window = self._window(images, change)
         if change == 0:
             return window
         size = pair("size", self.size)
-        resized = F.interpolate(_working(window), size, mode="bilinear", antialias=True)
-        return _like(resized, images)
+        return _like(resized(_working(window), size), images)
 
 
 def subpixel_shifts(

@@ -3,17 +3,22 @@
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 
 from robustkit.checks import run_model
 from robustkit.data import as_float
 from robustkit.errors import InputError, unknown
 from robustkit.translation.circular import canonical, select_circular
 from robustkit.translation.content_hash import hash_score
-from robustkit.translation.levels import Size, as_levels, check_fits, pair
-from robustkit.translation.scores import Score, resolve_score
-from robustkit.translation.selection import Selection, check_way, crops_at, select
-from robustkit.translation.window_selection import select_windows
+from robustkit.translation.level_crops import level_crops
+from robustkit.translation.levels import Size, as_levels, check_batch, in_parts, pair
+from robustkit.translation.ranking import positions_of
+from robustkit.translation.resizing import resized
+from robustkit.translation.scores import Score, resolve_score, scores_of
+from robustkit.translation.selection import Selection, check_way, select
+from robustkit.translation.window_selection import check_places, select_windows
+
+# Pixels of scenes whose maps are in memory at once.
+_PIXELS = 2**21
 
 
 def score_maps(
@@ -29,9 +34,9 @@ def score_maps(
 
     Raises `InputError` for other images, crops that do not fit, or other scores.
     """
-    levels, size = as_levels(images), pair("crop", crop)
-    scores = _scores(levels, size, resolve_score(score, key))
-    return scores, _hashes(levels, size, scores, resolve_score(score, key), key)
+    levels, size, rate = as_levels(images), pair("crop", crop), resolve_score(score, key)
+    scores = scores_of(levels, size, rate)
+    return scores, _hashes(levels, size, scores, rate, key)
 
 
 def best_positions(
@@ -42,26 +47,14 @@ def best_positions(
     Only images whose best score is reached twice need hashes. Raises `InputError` as `score_maps`.
     """
     levels, size, rate = as_levels(images), pair("crop", crop), resolve_score(score, key)
-    scores = _scores(levels, size, rate)
+    scores = scores_of(levels, size, rate)
     best, places = scores.flatten(1).max(dim=1)
-    positions = torch.stack([places // scores.shape[2], places % scores.shape[2]], dim=1)
+    positions = positions_of(places, scores.shape[2])
     (tied,) = ((scores == best[:, None, None]).sum(dim=(1, 2)) > 1).nonzero(as_tuple=True)
     if len(tied):
         hashes = _hashes(levels[tied], size, scores[tied], rate, key)
         positions[tied] = select(scores[tied], hashes).positions
     return positions
-
-
-def _scores(levels: Tensor, crop: tuple[int, int], rate: Score) -> Tensor:
-    check_fits(levels, crop)
-    scores = rate(levels, crop)
-    rows, columns = (levels.shape[2 + axis] - crop[axis] + 1 for axis in (0, 1))
-    if scores.shape != (len(levels), rows, columns) or scores.dtype != torch.int64:
-        raise InputError(
-            f"the score must return int64 of shape {(len(levels), rows, columns)}, got "
-            f"{scores.dtype} of shape {tuple(scores.shape)}."
-        )
-    return scores
 
 
 def _hashes(levels: Tensor, crop: tuple[int, int], scores: Tensor, rate: Score, key: int) -> Tensor:
@@ -83,11 +76,12 @@ class RICS(nn.Module):
       None, the whole image (`select_circular`); only "argmax" selects.
     - `select`, `radius`, `count`: "argmax", "landmark" or "bottomk" and their arguments, see the
       function `select`. Of several crops the mean probabilities count, whose logarithms are the
-      logits, so that each crop weighs at most 1 / `count`.
+      logits, so that each crop weighs 1 / `count`, or more where an image has fewer different ones.
     - `size`: what the model takes: crops are resized to it, bilinear and antialiased. It happens
       after the selection, because resampled pixels change with every shift.
 
-    Images are `(N, C, H, W)`, uint8, or floating point that holds 8-bit levels (`as_levels`);
+    Images are `(N, C, H, W)`, uint8, or floating point that holds 8-bit levels (`as_levels`); the
+    model is given the levels, k / 255, so that equal crops are equal for it to the last bit, and
     gradients pass to the pixels of the selected crops. All crops are candidates, so that a shift of
     the window by whole pixels keeps most of them; the selected crop changes only if it left the
     window, or a better one came in.
@@ -131,9 +125,11 @@ class RICS(nn.Module):
         """Return the logits of the selected crop, or the logarithms of mean probabilities."""
         if self.how != "bottomk":
             return self._logits(self.crops(images))
-        chosen = self.select(images)
-        crops = crops_at(images, chosen.positions, self._crop())
-        logits = self._logits(crops.flatten(0, 1)).unflatten(0, crops.shape[:2])
+        levels = as_levels(images)
+        chosen = self.select(levels)
+        crops = level_crops(images, levels, chosen.positions, self._crop())
+        # One crop of every image at a time: together they would take `count` times the memory.
+        logits = torch.stack([self._logits(part) for part in crops.unbind(1)], dim=1)
         return _pooled(logits, chosen.hashes >= 0)
 
     def select(self, images: Shaped[Tensor, "..."]) -> Selection:
@@ -152,7 +148,7 @@ class RICS(nn.Module):
 
         The result has the dimensions (N, P) and equals `select` of every window; its positions are
         in the frame of the window. Raises `InputError` for windows smaller than the crop, or not
-        inside the scene.
+        inside the scene. Scenes are scored in parts, in bounded memory.
         """
         size, crop = pair("window", window), self._crop()
         grid = (size[0] - crop[0] + 1, size[1] - crop[1] + 1)
@@ -161,24 +157,38 @@ class RICS(nn.Module):
                 f"a window of {size[0]} x {size[1]} pixels is smaller than the crop of "
                 f"{crop[0]} x {crop[1]}."
             )
-        scores, hashes = self.score_maps(source)
-        return select_windows(
-            scores, hashes, grid, positions, how=self.how, radius=self.radius, count=self.count
-        )
+        check_batch(source)
+        check_places(positions, len(source))
+        found, start = [], 0
+        for part in in_parts(source, _PIXELS):
+            own = positions if positions.ndim == 2 else positions[start : start + len(part)]
+            found.append(
+                select_windows(
+                    *self.score_maps(part),
+                    grid,
+                    own,
+                    how=self.how,
+                    radius=self.radius,
+                    count=self.count,
+                )
+            )
+            start += len(part)
+        return Selection.joined(found)
 
     def crops(self, images: Shaped[Tensor, "..."]) -> Shaped[Tensor, "n ..."]:
         """Return the selected crops before they are resized, in the type of the images.
 
-        `(N, C, rows, columns)`, or of "bottomk" `(N, count, C, rows, columns)`.
+        `(N, C, rows, columns)`, or of "bottomk" `(N, count, C, rows, columns)`; floating values are
+        exactly those of their levels, k / 255.
         """
         if self.mode == "circular":
             return canonical(images, self.crop, score=self.score, key=self.key)
-        crop = self._crop()
+        crop, levels = self._crop(), as_levels(images)
         if self.how == "argmax":
-            positions = best_positions(images, crop, self.score, self.key)
+            positions = best_positions(levels, crop, self.score, self.key)
         else:
-            positions = self.select(images).positions
-        return crops_at(images, positions, crop)
+            positions = self.select(levels).positions
+        return level_crops(images, levels, positions, crop)
 
     def score_maps(
         self, images: Shaped[Tensor, "..."]

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import Int, Shaped, UInt8
 from torch import Tensor
 
+from robustkit.arguments import whole
 from robustkit.errors import InputError, unknown
 from robustkit.translation.content_hash import HashScore, hash_score
 from robustkit.translation.levels import Size, as_levels, check_fits, check_scored, pair
@@ -40,11 +41,20 @@ class FilterScore:
     `(N, H - rows + 1, W - columns + 1)`. Of the two middles of an even size the filter sits at the
     upper or left one if its own size is odd. Integers are added, so the scores are exact.
 
-    Raises `InputError` when a crop does not fit, or is smaller than the kernel, and for weights
-    whose sums doubles cannot hold.
+    Raises `InputError` for a kernel that is not so, images that are not uint8, a crop that does not
+    fit or is smaller than the kernel, and weights whose sums doubles cannot hold.
     """
 
     kernel: tuple[tuple[int, ...], ...]
+
+    def __post_init__(self) -> None:
+        lengths = {len(row) for row in self.kernel}
+        weights = [whole(weight) for row in self.kernel for weight in row]
+        if len(lengths) != 1 or len(weights) == 0 or None in weights:
+            raise InputError(
+                "a kernel must be rows of integers, all of one length, such as ((-1, 1), (1, -1)), "
+                f"got {self.kernel!r}."
+            )
 
     @property
     def gain(self) -> int:
@@ -55,9 +65,10 @@ class FilterScore:
         return sum(abs(weight) for row in self.kernel for weight in row)
 
     def __call__(
-        self, images: UInt8[Tensor, "n c h w"], crop: tuple[int, int]
+        self, images: Shaped[Tensor, "..."], crop: tuple[int, int]
     ) -> Int[Tensor, "n rows columns"]:
         """Return the score of every crop, placed as the crops are."""
+        check_levels(images)
         check_fits(images, crop)
         check_scored(images)
         height, width = len(self.kernel), len(self.kernel[0])
@@ -69,6 +80,11 @@ class FilterScore:
         bound = 255 * images.shape[1] * self.gain
         if bound >= 2**53:
             raise InputError(f"scores of up to {bound:.2g} are too large; take smaller weights.")
+        parts = in_parts(images, 2**23, most_on_cpu=2**18)
+        return torch.cat([self._responses(part, crop) for part in parts])
+
+    def _responses(self, images: Tensor, crop: tuple[int, int]) -> Tensor:
+        height, width = len(self.kernel), len(self.kernel[0])
         rows, columns = (images.shape[2 + axis] - crop[axis] + 1 for axis in (0, 1))
         top, left = (crop[0] - height) // 2, (crop[1] - width) // 2
         seen = images[:, :, top : top + rows + height - 1, left : left + columns + width - 1]
@@ -116,10 +132,38 @@ def resolve_score(score: str | Score, key: int = 0) -> Score:
 
     - `key`: of the filter's weights or of the hash.
 
-    Raises `InputError` for an unknown name.
+    Raises `InputError` for an unknown name, and what is no function.
     """
     if not isinstance(score, str):
+        if not callable(score):
+            raise InputError(
+                f"score must be one of {', '.join(_SCORES)}, or a function of images and the size "
+                f"of crops, got {score!r}."
+            )
         return score
+    if score == "seam":
+        raise InputError(
+            "the score 'seam' looks for the border of a circular shift: use it with "
+            "mode='circular', or in canonical."
+        )
     if score not in _SCORES:
         raise unknown("score", score, _SCORES)
     return _SCORES[score](key)
+
+
+def scores_of(
+    levels: UInt8[Tensor, "n c h w"], crop: tuple[int, int], rate: Score
+) -> Int[Tensor, "n rows columns"]:
+    """Return the scores of all crops of 8-bit images.
+
+    Raises `InputError` when a crop does not fit, and for a function that returns something else.
+    """
+    check_fits(levels, crop)
+    scores = rate(levels, crop)
+    shape = len(levels), levels.shape[2] - crop[0] + 1, levels.shape[3] - crop[1] + 1
+    if scores.shape != shape or scores.dtype != torch.int64:
+        raise InputError(
+            f"the score must return int64 of shape {shape}, got {scores.dtype} of shape "
+            f"{tuple(scores.shape)}."
+        )
+    return scores

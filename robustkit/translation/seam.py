@@ -3,7 +3,7 @@
 from functools import lru_cache
 
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import Int, Shaped
 from torch import Tensor
 
 from robustkit.checks import check_held
@@ -11,11 +11,11 @@ from robustkit.errors import InputError
 
 
 def seam_profiles(
-    levels: UInt8[Tensor, "n c h w"],
+    levels: Shaped[Tensor, "..."],
 ) -> tuple[Int[Tensor, "n h"], Int[Tensor, "n w"]]:
     """Score each row and each column by how much like a first one it is, `(N, H)` and `(N, W)`.
 
-    - `levels`: 8-bit images `(N, C, H, W)`, whose last row and column go on at the first.
+    - `levels`: 8-bit images `(N, C, H, W)`, uint8, whose last row and column go on at the first.
 
     From one row to the next a photograph goes on with the slope that it has there, unless the
     border runs between them. With b(y) the bend at a row y, the second difference down a column,

@@ -1,5 +1,6 @@
 """Selection of one crop, or a few, by scores and content: where a crop lies never decides."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +11,7 @@ from robustkit.arguments import check_count
 from robustkit.checks import check_held
 from robustkit.errors import InputError, unknown
 from robustkit.translation.levels import Size, check_fits, pair
-from robustkit.translation.ranking import LARGEST, LOWEST, gap_of, sliding_best
+from robustkit.translation.ranking import LARGEST, LOWEST, gap_of, positions_of, sliding_best
 
 _WAYS = ("argmax", "landmark", "bottomk")
 
@@ -41,6 +42,12 @@ class Selection:
         """Return the number of images."""
         return len(self.positions)
 
+    @staticmethod
+    def joined(parts: Sequence["Selection"], axis: int = 0) -> "Selection":
+        """Return the selections of parts of a batch as one, or of parts of the windows (axis 1)."""
+        every = [(part.positions, part.scores, part.gaps, part.hashes) for part in parts]
+        return Selection(*(torch.cat(fields, dim=axis) for fields in zip(*every, strict=True)))
+
 
 def select(
     scores: Shaped[Tensor, "..."],
@@ -52,8 +59,9 @@ def select(
 ) -> Selection:
     """Select crops by their scores; of equal scores the larger content hash is ahead.
 
-    - `scores`, `hashes`: int64, of the crop at each candidate position. Candidates that are equal
-      in both have the same pixels, and the first of them is taken.
+    - `scores`, `hashes`: int64 `(N, rows, columns)`, of the crop at each candidate position: scores
+      above the smallest int64, and hashes from 0 on. Candidates that are equal in both have the
+      same pixels, and the first of them is taken.
     - `how`: "argmax" takes the largest score. "landmark" takes, among the candidates that are
       ahead of all others up to `radius` rows and columns away, the one nearest to the middle of the
       candidates, and of equally near ones the one ahead; where there is no such candidate, the
@@ -141,10 +149,15 @@ def check_maps(scores: Shaped[Tensor, "..."], hashes: Shaped[Tensor, "..."]) -> 
         raise InputError(
             f"scores {tuple(scores.shape)} and hashes {tuple(hashes.shape)} must have one shape."
         )
+    check_scores(scores)
+    if bool((hashes < 0).any()):
+        raise InputError("hashes must be at least 0: less marks a crop that is not there.")
 
 
-def _positions(places: Tensor, width: int) -> Tensor:
-    return torch.stack([places // width, places % width], dim=-1)
+def check_scores(scores: Int[Tensor, "..."]) -> None:
+    """Refuse the smallest int64, which stands for no score; raises `InputError`."""
+    if bool((scores == LOWEST).any()):
+        raise InputError(f"scores must be larger than the smallest int64, {LOWEST}.")
 
 
 def _largest(scores: Tensor, hashes: Tensor, width: int) -> Selection:
@@ -155,7 +168,7 @@ def _largest(scores: Tensor, hashes: Tensor, width: int) -> Selection:
     others = torch.where(same, LOWEST, scores).amax(dim=1)
     places = same.to(torch.uint8).argmax(dim=1)
     best, content = best[:, 0], content[:, 0]
-    return Selection(_positions(places, width), best, gap_of(best, others), content)
+    return Selection(positions_of(places, width), best, gap_of(best, others), content)
 
 
 def _several(scores: Tensor, hashes: Tensor, width: int, count: int) -> Selection:
@@ -175,7 +188,7 @@ def _several(scores: Tensor, hashes: Tensor, width: int, count: int) -> Selectio
     last = exists[:, :count].sum(dim=1, keepdim=True) - 1
     others = torch.where(exists[:, count], scores[:, count], LOWEST)
     gaps = gap_of(scores.gather(1, last)[:, 0], others)
-    return Selection(_positions(order[:, :-1], width), scores[:, :-1], gaps, hashes[:, :-1])
+    return Selection(positions_of(order[:, :-1], width), scores[:, :-1], gaps, hashes[:, :-1])
 
 
 def _landmark(scores: Tensor, hashes: Tensor, radius: int) -> Selection:

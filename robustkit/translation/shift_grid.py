@@ -15,13 +15,11 @@ from html import escape
 
 import torch
 from jaxtyping import Int, Shaped, UInt8
-from matplotlib.colors import to_rgb
 from PIL import Image
 from torch import Tensor
 
 from robustkit.checks import check_labels
 from robustkit.errors import InputError
-from robustkit.plots import COLOURS, INK, PAPER
 from robustkit.translation.levels import Size, pair
 from robustkit.translation.shift_grid_page import SCRIPT, STYLE
 from robustkit.translation.windows import check_shifts, shifted_middle
@@ -72,6 +70,9 @@ def shift_grid(
     The same input makes the same bytes. Raises `InputError` for other tensors, shifts that leave
     the photograph or are not a whole square, and crops that are not inside their windows.
     """
+    # Loading Matplotlib takes its time: only who draws should wait for it.
+    from robustkit.plots import COLOURS, INK, PAPER
+
     _check_photograph(source)
     size = pair("window", window)
     check_shifts(shifts, source[None])
@@ -175,6 +176,8 @@ def _png(source: UInt8[Tensor, "c h w"]) -> str:
 
 
 def _legible(colour: str) -> str:
+    from matplotlib.colors import to_rgb
+
     # Relative luminance of WCAG 2; at 0.179 black and white text have the same contrast.
     linear = [((c + 0.055) / 1.055) ** 2.4 if c > 0.04045 else c / 12.92 for c in to_rgb(colour)]
     bright = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
@@ -187,6 +190,8 @@ def _letters(place: int) -> str:
 
 
 def _mark(tag: str, kind: str, place: int) -> str:
+    from robustkit.plots import COLOURS
+
     return f'<{tag} class="sg-{place % len(COLOURS)}{kind}">{_letters(place)}</{tag}>'
 
 

@@ -20,6 +20,7 @@ from robustkit.translation.windows import (
     check_shifts,
     check_source,
     middle_of,
+    middle_window,
     shifted_middle,
     surrounded,
     wrapped,
@@ -41,8 +42,7 @@ def neighbourhood(radius: int, *, neighbours: int = 8) -> Int[Tensor, "k 2"]:
     for other numbers.
     """
     check_count("radius", radius, 1)
-    if neighbours not in (4, 8):
-        raise InputError(f"neighbours must be 4 or 8, got {neighbours}.")
+    check_neighbours(neighbours)
     line = range(-radius, radius + 1)
     found = []
     for row in line:
@@ -52,6 +52,12 @@ def neighbourhood(radius: int, *, neighbours: int = 8) -> Int[Tensor, "k 2"]:
             if 1 <= size <= radius:
                 found.append((size, row**2 + column**2, row, column))
     return torch.tensor(sorted(found))[:, 2:]
+
+
+def check_neighbours(neighbours: int) -> None:
+    """Refuse anything but 8 or 4, of `neighbourhood`; raises `InputError`."""
+    if neighbours not in (4, 8):
+        raise InputError(f"neighbours must be 4 or 8, got {neighbours}.")
 
 
 @dataclass(frozen=True)
@@ -71,9 +77,7 @@ class CropShift(WindowShift):
 
     def base(self, images: Shaped[Tensor, "..."]) -> Shaped[Tensor, "n c h w"]:
         """Return the windows in the middle, `(N, C, h, w)`, a view."""
-        rows, columns = pair("size", self.size)
-        top, left = middle_of(images, (rows, columns))
-        return images[:, :, top : top + rows, left : left + columns]
+        return middle_window(images, pair("size", self.size))
 
     def windows(self, images: Shaped[Tensor, "..."], shifts: Shaped[Tensor, "..."]) -> Windows:
         """Return the windows of shifts, int64 `(K, 2)` for all images or `(N, K, 2)`."""

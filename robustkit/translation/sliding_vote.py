@@ -5,14 +5,15 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 
 from robustkit.arguments import check_count
 from robustkit.checks import check_held, check_logits, check_model, run_model
 from robustkit.data import as_float
 from robustkit.errors import InputError
 from robustkit.translation.certificates import radii_of
+from robustkit.translation.labels import device_of
 from robustkit.translation.levels import Size, check_batch, check_fits, pair
+from robustkit.translation.resizing import resized
 
 # Counts in a part of the batch, so that the votes of many classes fit into memory.
 _BLOCK = 2**24
@@ -162,7 +163,7 @@ class SlidingVote(nn.Module):
     def _labels(self, images: Tensor) -> tuple[Tensor, int]:
         check_model(self.model)
         crops = self._crops(images)
-        device = next((weights.device for weights in self.model.parameters()), images.device)
+        device = device_of(self.model, images)
         count, rows, columns = crops.shape[:3]
         places = torch.arange(count * rows * columns, device=images.device)
         labels, not_a_number, classes = [], torch.zeros((), dtype=torch.bool, device=device), 0

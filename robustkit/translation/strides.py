@@ -6,7 +6,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from robustkit.errors import InputError
@@ -17,11 +17,15 @@ Sizes = int | tuple[int, ...]
 
 _OPAQUE = frozenset(
     {
+        F.adaptive_max_pool2d,
+        F.adaptive_max_pool2d_with_indices,
         F.fractional_max_pool2d,
+        F.interpolate,
         F.lp_pool2d,
         F.max_pool2d_with_indices,
         F.pixel_unshuffle,
         F.unfold,
+        Tensor.unfold,
         torch.pixel_unshuffle,
     }
 )
@@ -37,9 +41,14 @@ class DenseSteps(TorchFunctionMode):
     outside.
 
     Within the context a step that cannot be treated so raises `InputError`: pooling that returns
-    indices or rounds its size up, other ways to thin features, and with `circular` what knows where
-    the image ends: sizes that the stride does not divide, steps that shrink the plane by padding
-    less than they reach, padding as a step of its own, and flattening a plane of several pixels.
+    indices or rounds its size up, adaptive pooling but for means over a whole axis, resizing, other
+    ways to thin features, and with `circular` what knows where the image ends: sizes that the
+    stride does not divide, steps that shrink the plane by padding less than they reach, padding as
+    a step of its own, slices of a part of the plane, and flattening a plane of several pixels.
+
+    Only calls of torch's functions are seen. Not seen are steps within compiled or custom
+    operators, parts of the plane that `narrow`, `split`, `gather` or `index_select` take, and what
+    is added or multiplied by place, as position embeddings are.
     """
 
     def __init__(self, sample: Sampler, *, circular: bool) -> None:
@@ -50,6 +59,7 @@ class DenseSteps(TorchFunctionMode):
             F.max_pool2d: self._max_pool2d,
             torch.max_pool2d: self._max_pool2d,
             F.avg_pool2d: self._avg_pool2d,
+            F.adaptive_avg_pool2d: _adaptive_avg_pool2d,
             Tensor.__getitem__: self._slice,
         }
         if circular:
@@ -128,7 +138,15 @@ class DenseSteps(TorchFunctionMode):
         parts = index if isinstance(index, tuple) else (index,)
         thinning = any(isinstance(part, slice) and part.step not in (None, 1) for part in parts)
         if features.ndim != 4 or not thinning:
-            return features[index]
+            result = features[index]
+            plane = features.ndim == 4 and not isinstance(features, nn.Parameter)
+            if self.circular and plane and result.shape[-2:] != features.shape[2:]:
+                raise InputError(
+                    f"the network takes a part of features of {features.shape[2]} x "
+                    f"{features.shape[3]}, {index}: it knows their places, and no padding makes it "
+                    'invariant; use padding="kept".'
+                )
+            return result
         place = next((k for k, part in enumerate(parts) if part is Ellipsis), len(parts))
         before, after = parts[:place], parts[place + 1 :]
         parts = (*before, *[slice(None)] * (4 - len(before) - len(after)), *after)
@@ -219,6 +237,18 @@ def _check_circular(features: Tensor, sizes: Sequence[int], strides: tuple[int, 
             "sides: choose another size of the images. Steps without the padding that keeps the "
             'plane whole need padding="kept".'
         )
+
+
+def _adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
+    wanted = (output_size, output_size) if isinstance(output_size, int) else output_size
+    kept = [size in (1, side, None) for size, side in zip(wanted, input.shape[-2:], strict=True)]
+    if not all(kept):
+        raise InputError(
+            f"the network pools features of {input.shape[-2]} x {input.shape[-1]} adaptively to "
+            f"{output_size}, which cannot be made dense; means over the plane can, and images of a "
+            "size at which nothing is left to pool."
+        )
+    return F.adaptive_avg_pool2d(input, output_size)
 
 
 def _pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: Any = None) -> Tensor:

@@ -1,10 +1,12 @@
 """How often a shift changes the selected crop: closed forms, and the crop for a wanted rate.
 
 All hold for crops selected by the largest of scores that are in random order, as those of a keyed
-hash are for any image; scores of photographs come near to it. Nothing is assumed of the classifier:
-its label can change only where the crop does.
+hash are for any image without repeated crops; scores of photographs come near to it. With repeated
+crops it is their contents that count, by the index of `jaccard`. Nothing is assumed of the
+classifier: its label can change only where the crop does.
 """
 
+from collections.abc import Iterable
 from fractions import Fraction
 from typing import overload
 
@@ -16,6 +18,7 @@ from robustkit.arguments import Number, check_count
 from robustkit.checks import check_held
 from robustkit.errors import InputError
 from robustkit.translation.levels import Size, pair
+from robustkit.translation.shifts import check_neighbours
 
 # What a decimal such as 0.05 stands for: the nearest fraction with at most this denominator.
 _DENOMINATOR = 10**9
@@ -86,12 +89,17 @@ def crop_for(
     - `neighbours`: of the neighbourhood, 8 or 4.
 
     The result is a number for a number, and (rows, columns) for two. It holds under the conditions
-    of `change_probability`. Raises `InputError` when even a crop of one pixel changes more often.
+    of `change_probability`, of images without repeated crops; a flat or periodic one has another
+    rate, that of `jaccard`. Raises `InputError` when even a crop of one pixel changes more often.
     """
     rows, columns = pair("size", size)
     if not 0 < epsilon <= 1:
         raise InputError(f"epsilon must lie in (0, 1], got {epsilon}.")
-    most = Fraction(epsilon).limit_denominator(_DENOMINATOR)
+    check_neighbours(neighbours)
+    if radius is not None:
+        check_count("radius", radius, 0)
+    # A rate too small for that denominator is meant as it is.
+    most = Fraction(epsilon).limit_denominator(_DENOMINATOR) or Fraction(epsilon)
 
     def changes(count: int) -> Fraction:
         if radius is not None:
@@ -102,7 +110,7 @@ def crop_for(
     for count in range(1, smallest + 1):
         if changes(count) <= most:
             crop = rows - count + 1, columns - count + 1
-            return crop[0] if isinstance(size, int) else crop
+            return crop if isinstance(size, tuple) else crop[0]
     raise InputError(
         f"no crop of a window of {rows} x {columns} pixels changes with a probability of at most "
         f"{epsilon:g}: with a crop of one pixel it is {float(changes(smallest)):.4g}. Take larger "
@@ -137,27 +145,34 @@ def jaccard(first: Shaped[Tensor, "..."], second: Shaped[Tensor, "..."]) -> Floa
     return (_distinct(first) + _distinct(second) - either).double() / either
 
 
+def _steps(shift: object) -> tuple[int, int]:
+    one = whole(shift)
+    every = tuple(shift) if one is None and isinstance(shift, Iterable) else (one, 0)
+    rows, columns = (whole(step) for step in every) if len(every) == 2 else (None, None)
+    if rows is None or columns is None:
+        raise InputError(
+            f"shift must be (rows, columns) or a number of rows, in whole pixels, got {shift!r}."
+        )
+    return rows, columns
+
+
 def _kept(candidates: tuple[int, int], shift: int | tuple[int, ...]) -> Fraction:
-    steps = (shift, 0) if isinstance(shift, int) else tuple(shift)
-    if len(steps) != 2:
-        raise InputError(f"shift must be (rows, columns) or a number of rows, got {shift!r}.")
     kept = Fraction(1)
-    for count, step in zip(candidates, steps, strict=True):
+    for count, step in zip(candidates, _steps(shift), strict=True):
         kept *= max(Fraction(0), 1 - Fraction(abs(step), count))
     return kept
 
 
 def _robust(candidates: tuple[int, int], radius: int, neighbours: int) -> Fraction:
     check_count("radius", radius, 0)
+    check_neighbours(neighbours)
     rows, columns = candidates
     inside = max(0, rows - 2 * radius) * max(0, columns - 2 * radius)
     if neighbours == 8:
         return Fraction(inside, (rows + 2 * radius) * (columns + 2 * radius))
-    if neighbours == 4:
-        # The union lacks the corners: 2 * radius * (radius + 1) positions of the full rectangle.
-        corners = 2 * radius * (radius + 1)
-        return Fraction(inside, (rows + 2 * radius) * (columns + 2 * radius) - corners)
-    raise InputError(f"neighbours must be 4 or 8, got {neighbours}.")
+    # The union lacks the corners: 2 * radius * (radius + 1) positions of the full rectangle.
+    corners = 2 * radius * (radius + 1)
+    return Fraction(inside, (rows + 2 * radius) * (columns + 2 * radius) - corners)
 
 
 def _distinct(values: Tensor) -> Tensor:

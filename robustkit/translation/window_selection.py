@@ -1,7 +1,7 @@
 """The selections of many windows of one scene, from one map of scores."""
 
 import torch
-from jaxtyping import Int, Shaped
+from jaxtyping import Shaped
 from torch import Tensor
 
 from robustkit.checks import check_held
@@ -15,8 +15,8 @@ _BLOCK = 2**22
 
 
 def select_windows(
-    scores: Int[Tensor, "n h w"],
-    hashes: Int[Tensor, "n h w"],
+    scores: Shaped[Tensor, "..."],
+    hashes: Shaped[Tensor, "..."],
     candidates: Size,
     positions: Shaped[Tensor, "..."],
     *,
@@ -26,7 +26,7 @@ def select_windows(
 ) -> Selection:
     """Select crops in P windows of each of N scenes; the result has the dimensions (N, P).
 
-    - `scores`, `hashes`: int64, of every crop of the scenes.
+    - `scores`, `hashes`: int64 `(N, h, w)`, of every crop of the scenes.
     - `candidates`: rows and columns of candidates in a window: its size less that of a crop plus 1.
     - `positions`: int64, rows and columns of the windows' first pixels in the scenes, `(P, 2)` for
       all scenes or `(N, P, 2)`.
@@ -38,6 +38,7 @@ def select_windows(
     Raises `InputError` when a window is not inside the scene, and as `select`.
     """
     check_way(how, radius, count)
+    check_maps(scores, hashes)
     grid = pair("candidates", candidates)
     check_maps(scores, hashes)
     _check_windows(scores, grid, positions)
@@ -50,15 +51,19 @@ def select_windows(
         values.flatten(1).gather(1, corners)
         for values in (best.scores, best.hashes, best.places, best.others)
     )
-    inside = torch.stack([places // width, places % width], dim=-1) - positions
+    inside = positions_of(places, width) - positions
     return Selection(inside, top, gap_of(top, others), content)
 
 
-def _check_windows(scores: Tensor, grid: tuple[int, int], positions: Tensor) -> None:
-    shared, own = positions.ndim == 2, positions.ndim == 3 and len(positions) == len(scores)
+def check_places(positions: Shaped[Tensor, "..."], count: int) -> None:
+    """Refuse anything but positions of windows, int64 `(P, 2)` or `(count, P, 2)`.
+
+    Raises `InputError`.
+    """
+    shared, own = positions.ndim == 2, positions.ndim == 3 and len(positions) == count
     if not (shared or own) or positions.shape[-1] != 2 or positions.dtype != torch.int64:
         raise InputError(
-            f"positions must be int64 (P, 2) or ({len(scores)}, P, 2), got {positions.dtype} of "
+            f"positions must be int64 (P, 2) or ({count}, P, 2), got {positions.dtype} of "
             f"shape {tuple(positions.shape)}."
         )
     if positions.numel() == 0:
@@ -84,7 +89,7 @@ def _by_blocks(
     for part in positions.split(max(1, _BLOCK // (len(scores) * grid[0] * grid[1])), dim=1):
         cut = crops_at(maps, part, grid)
         blocks = cut.flatten(0, 1)
-        found = select(blocks[:, 0], blocks[:, 1], how=how, radius=radius, count=count)
+        found = selected(blocks[:, 0], blocks[:, 1], how, radius, count)
         fields = (found.positions, found.scores, found.gaps, found.hashes)
-        parts.append([field.unflatten(0, cut.shape[:2]) for field in fields])
-    return Selection(*(torch.cat(fields, dim=1) for fields in zip(*parts, strict=True)))
+        parts.append(Selection(*(field.unflatten(0, cut.shape[:2]) for field in fields)))
+    return Selection.joined(parts, 1)

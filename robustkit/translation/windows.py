@@ -11,6 +11,7 @@ from torch import Tensor
 
 from robustkit.checks import check_held, check_images
 from robustkit.errors import InputError
+from robustkit.translation.levels import check_batch
 
 
 @runtime_checkable
@@ -70,12 +71,7 @@ class WindowShift(ABC):
 
 def check_source(images: Shaped[Tensor, "..."]) -> None:
     """Refuse anything but images `(N, C, H, W)`, uint8 or floating point; raises `InputError`."""
-    if images.ndim != 4:
-        raise InputError(
-            f"images must be a batch (N, C, H, W), got shape {tuple(images.shape)}; add what is "
-            "missing with unsqueeze."
-        )
-    check_images(images, unit_range=False, levels=True)
+    check_batch(images, unit_range=False)
 
 
 def check_shifts(
@@ -132,6 +128,17 @@ def middle_of(images: Shaped[Tensor, "..."], size: tuple[int, int]) -> tuple[int
             "take a smaller size or larger images."
         )
     return (height - size[0]) // 2, (width - size[1]) // 2
+
+
+def middle_window(
+    images: Shaped[Tensor, "..."], size: tuple[int, int]
+) -> Shaped[Tensor, "n c h w"]:
+    """Return the windows of `size` in the middle of images, `(N, C, h, w)`, a view.
+
+    Raises `InputError` as `middle_of`.
+    """
+    top, left = middle_of(images, size)
+    return images[:, :, top : top + size[0], left : left + size[1]]
 
 
 def shifted_middle(

@@ -179,6 +179,7 @@ def test_what_cannot_be_done_is_refused():
         ({"width": 0}, "at least 1"),
         ({"depth": 0}, "at least 1"),
         ({"primitives": ()}, "nothing to mix"),
+        ({"primitives": "color"}, "tuple of names"),
         ({"primitives": ("colour",)}, "Did you mean 'color'"),
     ]:
         with pytest.raises(InputError, match=words):

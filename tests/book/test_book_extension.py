@@ -307,7 +307,10 @@ class TestParity:
             ({"unit": "levels", "largest": 40, "share": 0.02}, "40 levels, in at most 2"),
             ({"unit": "probability", "largest": 1e-6}, "10⁻⁶ in total variation"),
             ({"unit": "errors", "largest": 4}, "4 standard errors"),
-            ({"unit": "errors", "largest": 4, "share": 0.004}, "4 standard errors, and 0.4"),
+            (
+                {"unit": "errors", "largest": 4, "share": 0.004},
+                "4 standard errors (shares of black and white: 0.4",
+            ),
         ],
     )
     def test_a_limit_is_a_phrase(self, row: dict[str, Any], text: str) -> None:

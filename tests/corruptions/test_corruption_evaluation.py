@@ -131,7 +131,7 @@ def test_an_interrupted_evaluation_goes_on(tmp_path, made):
     # One image is asked for to check the model; clean and two cells of 11 follow, then a batch.
     model = Above(0.5)
     model.stop_after = 1 + 3 * 11 + 4
-    options = {"batch_size": 4, "checkpoint": tmp_path / "cells", **NOISE}
+    options = {"batch_size": 4, "checkpoint": str(tmp_path / "cells"), **NOISE}
     with pytest.raises(KeyboardInterrupt):
         evaluate_corruptions(model, images, labels, **options)
     assert len(list((tmp_path / "cells").iterdir())) == 3

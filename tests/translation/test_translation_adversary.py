@@ -114,6 +114,15 @@ def test_a_radius_within_the_radius():
         assert torch.equal(part.shifts, alone.shifts)
         for name in ("labels", "flips", "fooled", "robust", "worst", "changed"):
             assert torch.equal(getattr(part, name), getattr(alone, name))
+    for radius in (1, 2, 3):
+        part = whole.within(radius, neighbours=4)
+        alone = adversary(model, images, labels, CropShift(9), radius, neighbours=4)
+        order = [part.shifts.tolist().index(shift) for shift in alone.shifts.tolist()]
+        assert len(order) == len(part.shifts)
+        assert torch.equal(part.labels[:, order], alone.labels)
+    assert torch.equal(alone.within(2, neighbours=4).labels, alone.labels[:, :12])
+    with pytest.raises(InputError, match="4 or 8"):
+        whole.within(1, neighbours=6)
     zoomed = adversary(model, images, labels, Zoom(9), shifts=torch.arange(-2, 3), memoise=False)
     assert zoomed.within(1).shifts.tolist() == [-1, 0, 1]
     assert zoomed.worst.shape == (6,)

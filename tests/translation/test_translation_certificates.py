@@ -15,8 +15,9 @@ from robustkit.translation.certificates import (
     radii_of,
     safe_shifts,
 )
+from robustkit.translation.content_hash import hash_score
 from robustkit.translation.rics import RICS
-from robustkit.translation.scores import FilterScore, filter_score, hash_score, laplacian_score
+from robustkit.translation.scores import FilterScore, filter_score, laplacian_score
 
 WINDOW, CROP = (14, 13), (8, 7)
 
@@ -189,7 +190,7 @@ def test_rows_parts_types_and_layouts_do_not_matter(monkeypatch):
     assert torch.equal(torch.cat(alone), whole)
     for other in (source.to(memory_format=torch.channels_last), source.float() / 255):
         assert torch.equal(safe_shifts(rics, other, WINDOW), whole)
-    monkeypatch.setattr("robustkit.translation.certificates._BLOCK", 1)
+    monkeypatch.setattr("robustkit.translation.rics._PIXELS", 1)
     assert torch.equal(safe_shifts(rics, source, WINDOW), whole)
 
 

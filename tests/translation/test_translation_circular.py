@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
+from selection_references import levels
 
 from robustkit.data.patches import photograph
 from robustkit.errors import InputError
@@ -20,12 +20,6 @@ from robustkit.translation.selection import crops_at
 
 LARGEST = torch.iinfo(torch.int64).max
 SCORES = ["seam", "filter", "hash", "laplacian"]
-
-
-def levels(*shape, seed=0, below=256):
-    return torch.randint(
-        below, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(seed)
-    )
 
 
 def every_position(height, width):
@@ -71,7 +65,7 @@ IMAGES = {
     "noise": levels(3, 16, 16),
     "grey noise": levels(1, 16, 16, seed=1),
     "five channels": levels(5, 16, 16, seed=2),
-    "two levels": levels(1, 16, 16, seed=5, below=2),
+    "two levels": levels(1, 16, 16, seed=5, most=2),
     "constant": torch.full((3, 16, 16), 7, dtype=torch.uint8),
     "one pixel": one_pixel(),
     "checkerboard": checkerboard(),
@@ -113,12 +107,12 @@ def test_the_rolls_of_different_images_stay_different():
 @settings(max_examples=50, deadline=None)
 @given(
     shape=st.tuples(*[st.integers(1, most) for most in (2, 3, 6, 6)]),
-    below=st.sampled_from([1, 2, 3, 256]),
+    most=st.sampled_from([1, 2, 3, 256]),
     seed=st.integers(0, 10**6),
     data=st.data(),
 )
-def test_any_roll_of_small_images_with_many_ties(shape, below, seed, data):
-    images = levels(*shape, seed=seed, below=below)
+def test_any_roll_of_small_images_with_many_ties(shape, most, seed, data):
+    images = levels(*shape, seed=seed, most=most)
     moves = torch.randint(-9, 9, (shape[0], 2), generator=torch.Generator().manual_seed(seed))
     moved = roll(images, moves)
     crop = data.draw(st.none() | st.tuples(st.integers(1, shape[2]), st.integers(1, shape[3])))
@@ -189,7 +183,7 @@ def test_scores_roll_with_the_image(score, crop):
 def test_ranks_are_those_of_the_sorted_pixels(crop, channels):
     images = torch.cat(
         [
-            levels(2, channels, 6, 7, below=2),
+            levels(2, channels, 6, 7, most=2),
             levels(1, channels, 6, 7),
             levels(1, channels, 3, 7, seed=1).tile(1, 1, 2, 1),
         ]
@@ -290,51 +284,6 @@ def test_small_photographs_are_rolled_back(real_data):
     from robustkit.data import load
 
     assert recovered(load("cifar10", "test", limit=500).images) >= 0.85
-
-
-# --- any classifier ------------------------------------------------------------------------------
-
-
-class Patches(nn.Module):
-    """A small vision transformer: patches, places, one layer of attention."""
-
-    def __init__(self):
-        super().__init__()
-        self.cut = nn.Conv2d(3, 16, 4, stride=4)
-        self.places = nn.Parameter(torch.randn(16, 16))
-        self.layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
-        self.head = nn.Linear(16, 10)
-
-    def forward(self, images):
-        tokens = self.cut(images).flatten(2).mT + self.places
-        return self.head(self.layer(tokens).mean(dim=1))
-
-
-MODELS = {
-    "cnn": lambda: nn.Sequential(
-        nn.Conv2d(3, 8, 3, stride=2, padding=1),
-        nn.ReLU(),
-        nn.Conv2d(8, 16, 3, stride=2),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.LazyLinear(10),
-    ),
-    "mlp": lambda: nn.Sequential(nn.Flatten(), nn.Linear(768, 32), nn.GELU(), nn.Linear(32, 10)),
-    "vit": Patches,
-}
-
-
-@pytest.mark.parametrize("name", MODELS)
-@torch.no_grad()
-def test_the_logits_of_any_network_are_equal_for_all_rolls(name):
-    model = MODELS[name]().eval()
-    rolls = torch.stack([*every_roll(IMAGES["noise"]), *every_roll(IMAGES["inverted halves"])])
-    forms = canonical(rolls.float() / 255)
-    logits = torch.cat([model(form[None]) for form in forms]).unflatten(0, (2, 256))
-    assert torch.equal(logits, logits[:, :1].expand_as(logits))
-    # The control: the network alone tells the rolls apart.
-    plain = model(rolls[:256].float() / 255)
-    assert (plain - plain[:1]).abs().max() > 1e-3
 
 
 # --- arguments -----------------------------------------------------------------------------------

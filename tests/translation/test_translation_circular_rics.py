@@ -7,7 +7,7 @@ from torch import nn
 
 from robustkit.data import to_float
 from robustkit.errors import InputError
-from robustkit.translation import RICS, crops_at, hash_score
+from robustkit.translation import RICS, canonical, crops_at, hash_score
 
 SIDE = 16
 SCORES = ["seam", "filter", "hash", "laplacian"]
@@ -83,17 +83,14 @@ def raster_mutant(images):
 
 @pytest.mark.parametrize("score", SCORES)
 @pytest.mark.parametrize("name", pictures())
-def test_every_roll_has_one_canonical_image(name, score):
+def test_crops_are_the_canonical_images(name, score):
     image = pictures()[name]
     rics = RICS(nn.Flatten(), None, mode="circular", score=score)
-    crops = rics.crops(rolls(image))
-    assert crops.dtype == torch.uint8
-    assert (crops == crops[0]).all()
-    # It is one of the rolls, whose hash the selection has.
-    assert (rolls(image) == crops[0]).flatten(1).all(1).any()
-    chosen = rics.select(rolls(image)[:40])
-    assert (chosen.hashes == hash_score()(crops[:1], (SIDE, SIDE))).all()
-    assert len(set(chosen.gaps.tolist())) == len(set(chosen.scores.tolist())) == 1
+    some = rolls(image)[::29]
+    assert torch.equal(rics.crops(some), canonical(some, score=score))
+    # Its hash is that of the selection.
+    chosen = rics.select(some)
+    assert (chosen.hashes == hash_score()(rics.crops(some[:1]), (SIDE, SIDE))).all()
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
@@ -108,17 +105,19 @@ def test_every_roll_has_the_same_logits(kind, score):
         assert (outputs == outputs[0]).all()
 
 
+@pytest.mark.parametrize("name", ["random", "tied", "tiles"])
 @pytest.mark.parametrize("kind", NETWORKS)
-def test_all_256_rolls_have_the_same_logits_and_without_it_they_have_not(kind):
-    image = pictures()["random"]
-    model = NETWORKS[kind](3).eval()
+def test_all_256_rolls_have_the_same_logits_and_without_it_they_have_not(kind, name):
+    image = pictures()[name]
+    model = NETWORKS[kind](len(image)).eval()
     rics = RICS(model, None, mode="circular")
     with torch.no_grad():
         outputs = torch.cat([rics(one[None]) for one in rolls(image)])
         plain = model(to_float(rolls(image)))
     assert len(outputs) == SIDE * SIDE
     assert (outputs == outputs[0]).all()
-    assert len(plain.unique(dim=0)) == SIDE * SIDE
+    # The control: the network alone tells rolls apart, all of noise and some of what repeats.
+    assert len(plain.unique(dim=0)) == SIDE * SIDE or (name != "random" and plain.std(0).max() > 0)
 
 
 def test_ties_broken_by_place_are_not_invariant():

@@ -169,7 +169,7 @@ IMAGES = levels(3, 1, 10, 10)
     ("call", "message"),
     [
         (lambda: consistency(parity(), IMAGES, CropShift(6), 3), "radius of 3"),
-        (lambda: consistency(parity(), IMAGES, CropShift(6), 0), "at least 1"),
+        (lambda: consistency(parity(), IMAGES, CropShift(6), 0), "positive"),
         (lambda: consistency(parity(), IMAGES, CropShift(6), 1.5), "whole pixels"),
         (lambda: consistency(parity(), IMAGES, CropShift(6), count=0), "count"),
         (lambda: consistency(parity(), IMAGES, SubpixelShift(6), 0), "positive"),

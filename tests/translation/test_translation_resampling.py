@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from shift_toys import levels
 
 from robustkit.errors import InputError
 from robustkit.translation.resampling import SubpixelShift, Zoom, subpixel_shifts, zooms
@@ -16,11 +17,6 @@ from robustkit.translation.windows import ShiftModel
 
 METHODS = ["fourier", "bilinear"]
 DOUBLE = torch.float64
-
-
-def levels(*shape, seed=0):
-    drawn = torch.randint(256, shape, generator=torch.Generator().manual_seed(seed))
-    return drawn.to(torch.uint8)
 
 
 def pixels(*shape, seed=0, dtype=DOUBLE):
@@ -227,7 +223,7 @@ HALF = real((0.5, 0.0))
     [
         (lambda: SubpixelShift(4, "cubic"), "method 'cubic'"),
         (lambda: SubpixelShift(4, "bilinaer"), "'bilinear'"),
-        (lambda: SubpixelShift(0), "number of pixels"),
+        (lambda: SubpixelShift(0), "whole number"),
         (lambda: subpixel_shifts(IMAGES, HALF, 11), "does not fit"),
         (lambda: SubpixelShift(11).base(IMAGES), "does not fit"),
         (lambda: subpixel_shifts(IMAGES, real((2.5, 0)), 6), "2.5 to 2.5 rows"),
@@ -237,7 +233,7 @@ HALF = real((0.5, 0.0))
         (lambda: subpixel_shifts(IMAGES, HALF[0]), r"\(K, 2\)"),
         (lambda: subpixel_shifts(IMAGES, HALF.to(torch.int32)), "int64 or floating"),
         (lambda: subpixel_shifts(IMAGES[0], HALF), "unsqueeze"),
-        (lambda: Zoom((3, -1)), "number of pixels"),
+        (lambda: Zoom((3, -1)), "whole number"),
         (lambda: zooms(IMAGES, torch.tensor([5]), 6), "does not fit"),
         (lambda: zooms(IMAGES, torch.tensor([-6]), 6), "no window"),
         (lambda: zooms(IMAGES, HALF, 6), r"\(K,\)"),

@@ -152,12 +152,15 @@ def test_hashes_depend_on_the_key_and_the_size_of_the_crop():
     assert len(black) == len(sizes)
 
 
-def test_the_one_weakness_of_the_hash_begins_at_1024_columns():
+@pytest.mark.parametrize("axis", [2, 3])
+def test_the_one_weakness_of_the_hash_begins_at_1024_pixels(axis):
     sequence = torch.tensor([bin(place).count("1") % 2 for place in range(1024)])
-    for width, collides in ((256, False), (512, False), (1024, True)):
-        rows = torch.stack([sequence[:width], 1 - sequence[:width]]).to(torch.uint8)
+    for length, collides in ((256, False), (512, False), (1024, True)):
+        lines = torch.stack([sequence[:length], 1 - sequence[:length]]).to(torch.uint8)
+        shape, crop = [2, 1, 1, 1], [1, 1]
+        shape[axis], crop[axis - 2] = length, length
         for key in range(5):
-            first, second = hash_score(key)(rows[:, None, None], (1, width)).flatten().tolist()
+            first, second = hash_score(key)(lines.reshape(shape), tuple(crop)).flatten().tolist()
             assert (first == second) == collides
 
 

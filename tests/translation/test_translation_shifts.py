@@ -196,8 +196,8 @@ ONE = shift_list((1, 0))
     [
         (lambda: neighbourhood(0), "at least 1"),
         (lambda: neighbourhood(1, neighbours=6), "4 or 8"),
-        (lambda: CropShift(0), "number of pixels"),
-        (lambda: CropShift((4, 0)), "number of pixels"),
+        (lambda: CropShift(0), "whole number"),
+        (lambda: CropShift((4, 0)), "whole number"),
         (lambda: crop_shifts(IMAGES, ONE, 11), "does not fit"),
         (lambda: CropShift(11).base(IMAGES), "does not fit"),
         (lambda: CropShift((4, 13)).largest(IMAGES), "does not fit"),

@@ -188,6 +188,13 @@ def test_a_continuation_may_go_around_several_times():
         (lambda x: F.avg_pool2d(x, 3, 2, ceil_mode=True), "rounds its size up"),
         (lambda x: F.lp_pool2d(x, 2.0, 2), "lp_pool2d"),
         (lambda x: F.unfold(x, 2, stride=2), "unfold"),
+        (lambda x: x.unfold(2, 2, 2), "unfold"),
+        (lambda x: F.adaptive_max_pool2d(x, 1), "adaptive_max_pool2d"),
+        (lambda x: nn.AdaptiveMaxPool2d(2, return_indices=True)(x), "adaptive_max_pool2d"),
+        (lambda x: nn.AdaptiveAvgPool2d(4)(x), "adaptively to 4"),
+        (lambda x: F.adaptive_avg_pool2d(x, (None, 3)), "adaptively"),
+        (lambda x: F.interpolate(x, (4, 4)), "interpolate"),
+        (lambda x: nn.Upsample(scale_factor=2)(x), "interpolate"),
         (lambda x: F.pixel_unshuffle(x[..., :8], 2), "pixel_unshuffle"),
         (lambda x: x[:, :, 1::2, ::2], "slice"),
         (lambda x: x[:, ::2], "slice"),
@@ -205,10 +212,16 @@ def test_what_cannot_be_made_dense_is_refused(step, say):
     [
         (lambda x: F.max_pool2d(x, 2), "Strides must divide"),
         (lambda x: x[..., ::2, ::2], "Strides must divide"),
-        (lambda x: F.conv2d(x, x[:, :, :3, :3]), "keeps the plane whole"),
-        (lambda x: F.conv2d(x, x[:, :, :1, :1], padding=1), "keeps the plane whole"),
+        (lambda x: F.conv2d(x, torch.ones(3, 3, 3, 3).double()), "keeps the plane whole"),
+        (
+            lambda x: F.conv2d(x, torch.ones(3, 3, 1, 1).double(), padding=1),
+            "keeps the plane whole",
+        ),
         (lambda x: F.pad(x, (1, 1)), "a step of its own"),
         (lambda x: F.pad(x, (1, 1, 1, 1), mode="circular"), "a step of its own"),
+        (lambda x: x[:, :, 1:], "a part of features of 8 x 9"),
+        (lambda x: x[..., :-1], "a part of features of 8 x 9"),
+        (lambda x: x[:, :, 0, 0], "a part of features of 8 x 9"),
         (lambda x: x.flatten(1), "flattens features of 8 x 9"),
         (lambda x: nn.Flatten()(x), "flattens features of 8 x 9"),
         (lambda x: torch.flatten(x, 1), "flattens features of 8 x 9"),
@@ -230,6 +243,14 @@ def test_what_does_not_know_the_border_passes_on_a_torus():
         assert F.pad(features, (0, 0, 0, 0, 1, 1)).shape == (2, 5, 8, 9)
         assert F.adaptive_avg_pool2d(features, 1).flatten(1).shape == (2, 3)
         assert features.flatten(2).mean(2).shape == (2, 3)
+        assert torch.equal(features[1:, [2, 0]], features.index_select(1, torch.tensor([2, 0]))[1:])
+        assert features[0].shape == (3, 8, 9)
+        # Weights have no places.
+        assert nn.Parameter(features)[:, :, 1:].shape == (2, 3, 7, 9)
+        for size in (1, (8, 9), (None, 1), None, (8, None)):
+            expected = features if size is None else nn.AdaptiveAvgPool2d(size)(features)
+            found = F.adaptive_avg_pool2d(features, (None, None) if size is None else size)
+            torch.testing.assert_close(found, expected)
 
 
 def test_rounding_up_is_refused_only_where_it_matters():

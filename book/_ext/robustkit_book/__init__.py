@@ -1,6 +1,6 @@
-"""What the book adds to Sphinx: numbers of records in the text, the scoreboard, the tolerances of
-corruptions, the block on how a page was made, figures for both colour schemes, MathJax from our own
-folder, and a last pass over the HTML."""
+"""What the book adds to Sphinx: numbers of records in the text, the scoreboard and its links to the
+cells that record, the tolerances of corruptions, the block on how a page was made, figures for both
+colour schemes, MathJax from our own folder, and a last pass over the HTML."""
 
 from pathlib import Path
 from typing import Any
@@ -9,19 +9,40 @@ from sphinx.application import Sphinx
 
 from robustkit.plots import DARK
 
-from . import live, mathjax, parity, polish, provenance, scoreboard, signatures, values, works
+from . import (
+    live,
+    mathjax,
+    parity,
+    places,
+    polish,
+    provenance,
+    recorded,
+    scoreboard,
+    signatures,
+    values,
+    works,
+)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register everything (called by Sphinx)."""
     app.add_role("value", values.ValueRole())
     app.add_directive("scoreboard", scoreboard.Scoreboard)
+    app.add_directive("places", places.Places)
     app.add_directive("parity", parity.Parity)
     app.connect("env-get-outdated", live.outdated)
     app.connect("doctree-read", provenance.append_block)
+    app.connect("doctree-read", recorded.mark_cells)
+    app.connect("html-page-context", add_filter)
     app.connect("autodoc-process-signature", signatures.from_source)
     app.connect("build-finished", finish)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def add_filter(app: Sphinx, page: str, template: str, context: Any, document: Any) -> None:
+    """Let the scoreboard, and no other page, load its script (event `html-page-context`)."""
+    if page == scoreboard.PAGE:
+        app.add_js_file("scoreboard.js")
 
 
 def finish(app: Sphinx, error: Exception | None) -> None:

@@ -78,7 +78,7 @@ def limit(comparison: Mapping[str, Any]) -> str:
             return f"{number(largest)} in total variation"
         case "errors":
             text = f"{number(largest)} standard errors"
-            return f"{text}, and {percent(share)} more of a share" if share else text
+            return f"{text} (shares of black and white: {percent(share)} more)" if share else text
         case unit:
             raise LookupError(f"unknown unit {unit!r}")
 

@@ -1,6 +1,6 @@
-"""The directive `{scoreboard}`: every claim with its numbers and verdict, or their count.
+"""The directive `{scoreboard}`: every claim with its numbers and verdict, or a badge a chapter.
 
-A table is made of document nodes, never of HTML, so whatever a claims file says is shown as text.
+All is made of document nodes, never of HTML, so whatever a claims file says is shown as text.
 """
 
 from collections import Counter
@@ -15,52 +15,57 @@ from robustkit import claims, project
 from robustkit.claims_table import Line
 from robustkit.errors import RobustkitError
 
+from . import coverage, recorded
 from .live import mark_live
 
-STATUSES = (claims.REPRODUCED, claims.DIFFERS, claims.NOT_RUN, claims.NOT_JUDGED)
+PAGE = "book/scoreboard"
+STATUSES = (claims.REPRODUCED, claims.DIFFERS, claims.NOT_JUDGED, claims.NOT_RUN)
 
 
 class Scoreboard(SphinxDirective):
-    """One table a chapter; with `:summary:` one table of counts."""
+    """One table a chapter; with `:summary:` one badge a chapter, which leads to its rows."""
 
     option_spec = {"summary": directives.flag}  # noqa: RUF012
 
     def run(self) -> list[nodes.Node]:
         mark_live(self.env)
         try:
-            rows = claims.scoreboard()
+            rows = coverage.scoreboard()
+            if not rows:
+                return [nodes.paragraph("", "No chapter has claims yet.")]
+            chapters = {name: list(own) for name, own in groupby(rows, lambda r: r.claim.chapter)}
+            if "summary" in self.options:
+                return [self.summary(chapters)]
+            return [self.chapter_table(name, own) for name, own in chapters.items()]
         except RobustkitError as error:
             raise self.error(f"scoreboard: {error}") from error
-        if not rows:
-            return [nodes.paragraph("", "No chapter has claims yet.")]
-        chapters = {name: list(found) for name, found in groupby(rows, lambda r: r.claim.chapter)}
-        if "summary" in self.options:
-            return [self.summary(chapters)]
-        return [self.chapter_table(name, found) for name, found in chapters.items()]
 
-    def summary(self, chapters: dict[str, list[claims.ScoreRow]]) -> nodes.table:
-        """Return the count of each verdict by chapter."""
-        lines = []
-        for name, rows in chapters.items():
-            counted = Counter(row.overall.status for row in rows)
-            cells = [[nodes.Text(str(counted[status]))] for status in STATUSES]
-            lines.append(("", [self.chapter_link(name), *cells]))
-        headings = [[verdict(status)] for status in STATUSES]
-        caption = [nodes.Text("Number of claims by verdict.")]
-        return table("scoreboard-summary", caption, [[nodes.Text("chapter")], *headings], lines)
+    def summary(self, chapters: dict[str, list[claims.ScoreRow]]) -> nodes.bullet_list:
+        """Return each chapter with its badge."""
+        page = self.relative(PAGE)
+        badges = {name: badge(own, f"{page}?chapter={name}") for name, own in chapters.items()}
+        items = [
+            nodes.list_item("", nodes.paragraph("", "", *self.chapter_link(name), made))
+            for name, made in badges.items()
+        ]
+        return nodes.bullet_list("", *items, classes=["robustkit-badges"])
 
-    def chapter_table(self, name: str, rows: list[claims.ScoreRow]) -> nodes.table:
-        """Return the table of the claims of one chapter."""
+    def chapter_table(self, name: str, rows: list[claims.ScoreRow]) -> nodes.container:
+        """Return the table of the claims of one chapter, in a box that links can lead to."""
         written = claims.table(rows, "")
+        cells = {
+            scalar: f"{self.relative(f'notebooks/{name}')}#{target}"
+            for scalar, target in recorded.targets(name).items()
+        }
         lines = [
-            (f"claim-{row.claim.id}", self.cells(row, line))
+            (f"claim-{row.claim.id}", self.cells(row, line, cells.get(row.claim.ours, "")))
             for row, line in zip(rows, written.lines, strict=True)
         ]
         caption = [nodes.Text("Claims of "), *self.chapter_link(name), nodes.Text(".")]
         headings = [[nodes.Text(text)] for text in ("claim", "paper", "measured here", "verdict")]
-        return table("scoreboard", caption, headings, lines)
+        return boxed(f"claims-{name}", table("scoreboard", caption, headings, lines))
 
-    def cells(self, row: claims.ScoreRow, line: Line) -> list[list[nodes.Node]]:
+    def cells(self, row: claims.ScoreRow, line: Line, cell: str) -> list[list[nodes.Node]]:
         """Return the cells of a claim: what and where, the paper's value, ours, the verdict."""
         source = row.claim.source
         place = nodes.inline("", "", classes=["place"])
@@ -68,7 +73,10 @@ class Scoreboard(SphinxDirective):
         return [
             [nodes.Text(row.claim.statement), nodes.Text(" "), place],
             [nodes.Text(line.cells[0])],
-            [part for profile in project.PROFILES for part in measurement(row, profile)],
+            [
+                *(part for profile in project.PROFILES for part in measurement(row, profile)),
+                *([link(cell, "the cell that records it", "recorded")] if cell else []),
+            ],
             [
                 verdict(row.overall.status, line.status),
                 nodes.Text(" "),
@@ -78,6 +86,9 @@ class Scoreboard(SphinxDirective):
 
     def chapter_link(self, name: str) -> list[nodes.Node]:
         return self.markdown(f"{{doc}}`/notebooks/{name}`")
+
+    def relative(self, page: str) -> str:
+        return self.env.app.builder.get_relative_uri(self.env.docname, page)
 
     def markdown(self, text: str) -> list[nodes.Node]:
         parsed, _ = self.state.inline_text(text, self.lineno)
@@ -96,6 +107,34 @@ def measurement(row: claims.ScoreRow, profile: str) -> list[nodes.Node]:
     return [line]
 
 
+def badge(rows: list[claims.ScoreRow], address: str) -> nodes.inline:
+    """Return how many rows of a chapter have each verdict, as links that filter the scoreboard.
+
+    `address` is that of the scoreboard with the chapter as a query; without a script the links
+    lead to the whole table of the chapter.
+    """
+    counted = Counter(row.overall.status for row in rows)
+    made = nodes.inline("", "", classes=["robustkit-badge"])
+    for status in STATUSES:
+        text = f"{counted[status]} {status}"
+        query = f"{address}&verdict={status.replace(' ', '-')}#claims-{rows[0].claim.chapter}"
+        shown = verdict(status, text)
+        made += [nodes.Text(" "), link(query, shown) if counted[status] else shown]
+    return made
+
+
+def boxed(name: str, content: nodes.Node) -> nodes.container:
+    """Return content in a box with an identifier of ours; that of a table is Sphinx's."""
+    return nodes.container("", content, ids=[name], classes=["scoreboard-box"])
+
+
+def link(address: str, text: str | nodes.inline, kind: str = "") -> nodes.inline:
+    """Return a link within the site, as a line of its own class if one is given."""
+    shown = nodes.Text(text) if isinstance(text, str) else text
+    found = nodes.reference("", "", shown, refuri=address, internal=True)
+    return nodes.inline("", "", found, classes=[kind] if kind else [])
+
+
 def verdict(status: str, text: str = "") -> nodes.inline:
     """Return a verdict as text, with the class that adds its sign and colour."""
     kind = status.replace(" ", "-")
@@ -108,7 +147,7 @@ def table(
     headings: list[list[nodes.Node]],
     lines: list[tuple[str, list[list[Any]]]],
 ) -> nodes.table:
-    """Return a table with a caption and a heading for each column and row.
+    """Return a table of a class with a caption and a heading for each column and row.
 
     A line is an identifier (or an empty text) and one list of nodes for each column.
     """
@@ -116,7 +155,7 @@ def table(
     group += [nodes.colspec(colwidth=1, stub=int(i == 0)) for i in range(len(headings))]
     group += nodes.thead("", _row("", headings))
     group += nodes.tbody("", *(_row(identifier, cells) for identifier, cells in lines))
-    return nodes.table("", nodes.title("", "", *caption), group, classes=[name])
+    return nodes.table("", nodes.title("", "", *caption), group, classes=name.split())
 
 
 def _row(identifier: str, cells: list[list[Any]]) -> nodes.row:

@@ -36,7 +36,7 @@ def evaluate_corruptions(
     rounding: str = "truncate",
     options: Mapping[str, Mapping[str, Any]] | None = None,
     batch_size: int = 512,
-    checkpoint: Path | None = None,
+    checkpoint: Path | str | None = None,
 ) -> CorruptionTable:
     """Label images under every corruption and severity, and as they are; return what is right.
 
@@ -88,7 +88,7 @@ def compare_corruptions(
     rounding: str = "truncate",
     options: Mapping[str, Mapping[str, Any]] | None = None,
     batch_size: int = 512,
-    checkpoint: Path | None = None,
+    checkpoint: Path | str | None = None,
 ) -> dict[str, CorruptionTable]:
     """Evaluate several models by name on the same corrupted images; return a table a name.
 
@@ -146,7 +146,7 @@ def compare_released(
     severities: Sequence[int] = ALL_SEVERITIES,
     clean: Dataset | None = None,
     batch_size: int = 512,
-    checkpoint: Path | None = None,
+    checkpoint: Path | str | None = None,
 ) -> dict[str, CorruptionTable]:
     """Evaluate models by name on the images of a released benchmark; return a table a name.
 

@@ -35,7 +35,7 @@ class Judge:
         models: Mapping[str, nn.Module],
         sample: Shaped[Tensor, "..."],
         labels: Shaped[Tensor, "..."],
-        folder: Path | None,
+        folder: Path | str | None,
         settings: Callable[[Cell], Mapping[str, object]],
     ) -> None:
         self.models = dict(models)

@@ -24,11 +24,11 @@ class CellStore:
 
     def __init__(
         self,
-        folder: Path,
+        folder: Path | str,
         model: Mapping[str, object],
         settings: Callable[[tuple[str, int]], Mapping[str, object]],
     ) -> None:
-        self.folder, self.model, self.settings = folder, model, settings
+        self.folder, self.model, self.settings = Path(folder), model, settings
 
     def read(self, cell: tuple[str, int], count: int) -> Bool[Tensor, " n"] | None:
         """Return the stored row `(count,)` of one cell, or None; raises `DataError` if damaged."""
