@@ -28,8 +28,7 @@ def roll(
 
     Raises `InputError` for other images or positions.
     """
-    if images.ndim != 4:
-        raise InputError(f"images must be a batch (N, C, H, W), got shape {tuple(images.shape)}.")
+    check_fits(images, (1, 1))
     return crops_at(images, positions, (images.shape[2], images.shape[3]), wrap=True)
 
 

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor
 
-from robustkit.translation.levels import check_fits, check_scored
+from robustkit.translation.levels import check_fits, check_levels, in_parts
 
 _MODULUS = 2**64
 
@@ -40,9 +40,7 @@ class HashScore:
         """Return the hash of every crop, placed as the crops are."""
         check_levels(images)
         check_fits(images, crop)
-        check_scored(images)
-        size = _BLOCKS.get(images.device.type, _BLOCK) // (images.shape[2] * images.shape[3])
-        parts = images.split(max(1, size))
+        parts = in_parts(images, 2**25, most_on_cpu=2**17)
         return torch.cat([self._hash(part, crop) for part in parts])
 
     def _hash(self, images: Tensor, crop: tuple[int, int]) -> Tensor:

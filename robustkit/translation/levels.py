@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Shaped, UInt8
 from torch import Tensor
 
-from robustkit.checks import check_held, check_images
+from robustkit.arguments import whole
+from robustkit.checks import check_images
 from robustkit.errors import InputError
 
 Size = int | tuple[int, int]
@@ -51,26 +52,33 @@ def check_levels(images: Shaped[Tensor, "..."]) -> None:
 
 
 def check_fits(images: Shaped[Tensor, "..."], crop: tuple[int, int]) -> None:
-    """Refuse what is no batch `(N, C, H, W)`, and crops that do not fit; raises `InputError`."""
+    """Refuse what is no batch `(N, C, H, W)`, and crops larger than it; raises `InputError`."""
     if images.ndim != 4:
         raise InputError(f"images must be (N, C, H, W), got shape {tuple(images.shape)}.")
-    if min(crop) < 1:
-        raise InputError(f"a crop has at least one pixel a side, got {crop[0]} x {crop[1]}.")
-    if crop[0] > images.shape[2] or crop[1] > images.shape[3]:
+    check_inside((images.shape[2], images.shape[3]), crop)
+
+
+def check_inside(sides: tuple[int, int], crop: tuple[int, int]) -> None:
+    """Refuse a crop that has more rows or columns than there are; raises `InputError`."""
+    if crop[0] > sides[0] or crop[1] > sides[1]:
         raise InputError(
             f"a crop of {crop[0]} x {crop[1]} pixels does not fit into images of {sides[0]} x "
             f"{sides[1]}; nothing is padded."
         )
 
 
-def check_scored(images: Shaped[Tensor, "..."]) -> None:
-    """Refuse what a score is not made for: no image, or other than 8 bits; raises `InputError`."""
-    if images.dtype != torch.uint8 or images.numel() == 0:
-        raise InputError(
-            f"a score takes uint8 images (N, C, H, W), got {images.dtype} of shape "
-            f"{tuple(images.shape)}; use robustkit.translation.as_levels(images)."
-        )
-    check_held("images", images)
+def in_parts(
+    images: Shaped[Tensor, "n c h w"], most: int, *, most_on_cpu: int | None = None
+) -> tuple[Tensor, ...]:
+    """Split a batch into parts of at most `most` pixels, or of one image.
+
+    - `most`: rows times columns times images.
+    - `most_on_cpu`: the same on a processor, where parts are fast that stay in its cache.
+    """
+    if most_on_cpu is not None and images.device.type == "cpu":
+        most = most_on_cpu
+    parts: tuple[Tensor, ...] = images.split(max(1, most // (images.shape[2] * images.shape[3])))
+    return parts
 
 
 @torch.no_grad()

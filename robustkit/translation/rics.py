@@ -4,7 +4,6 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
-from robustkit.checks import run_model
 from robustkit.data import as_float
 from robustkit.errors import InputError, unknown
 from robustkit.translation.circular import canonical, select_circular
@@ -210,10 +209,8 @@ class RICS(nn.Module):
         return self.crop
 
     def _logits(self, crops: Tensor) -> Tensor:
-        pixels = as_float(crops)
-        if self.size is not None and self.size != pixels.shape[2:]:
-            pixels = interpolate(pixels, self.size, mode="bilinear", antialias=True)
-        return run_model(self.model, pixels)
+        logits: Tensor = self.model(resized(as_float(crops), self.size))
+        return logits
 
 
 def _pooled(logits: Tensor, counts: Tensor) -> Tensor:

@@ -11,21 +11,8 @@ from torch import Tensor
 
 from robustkit.arguments import whole
 from robustkit.errors import InputError, unknown
-from robustkit.translation.content_hash import HashScore, hash_score
-from robustkit.translation.levels import Size, as_levels, check_fits, check_scored, pair
-
-__all__ = [
-    "FilterScore",
-    "HashScore",
-    "Score",
-    "Size",
-    "as_levels",
-    "filter_score",
-    "hash_score",
-    "laplacian_score",
-    "pair",
-    "resolve_score",
-]
+from robustkit.translation.content_hash import hash_score
+from robustkit.translation.levels import check_fits, check_levels, in_parts
 
 Score = Callable[[UInt8[Tensor, "n c h w"], tuple[int, int]], Int[Tensor, "n rows columns"]]
 
@@ -70,7 +57,6 @@ class FilterScore:
         """Return the score of every crop, placed as the crops are."""
         check_levels(images)
         check_fits(images, crop)
-        check_scored(images)
         height, width = len(self.kernel), len(self.kernel[0])
         if crop[0] < height or crop[1] < width:
             raise InputError(

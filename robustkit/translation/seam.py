@@ -6,8 +6,7 @@ import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor
 
-from robustkit.checks import check_held
-from robustkit.errors import InputError
+from robustkit.translation.levels import check_levels
 
 
 def seam_profiles(
@@ -25,14 +24,10 @@ def seam_profiles(
     the channel where it is largest. By the logarithm a border across the whole image counts more
     than an edge of some object, however strong, and what is beside it is compared by ratio.
 
-    All are integers, and move with a circular shift of the image. Raises `InputError` for
-    other tensors. Source: our own.
+    All are integers, and move with a circular shift of the image. Raises `InputError` for other
+    images. Source: our own.
     """
-    if levels.ndim != 4 or levels.dtype != torch.uint8 or levels.numel() == 0:
-        raise InputError(
-            f"levels must be uint8 (N, C, H, W), got {levels.dtype} of shape {tuple(levels.shape)}."
-        )
-    check_held("levels", levels)
+    check_levels(levels)
     signed = levels.to(torch.int16)
     return _profile(signed, 2), _profile(signed, 3)
 

@@ -8,7 +8,6 @@ from jaxtyping import Int, Shaped
 from torch import Tensor
 
 from robustkit.arguments import check_count
-from robustkit.checks import check_held
 from robustkit.errors import InputError, unknown
 from robustkit.translation.levels import Size, check_fits, pair
 from robustkit.translation.ranking import LARGEST, LOWEST, gap_of, positions_of, sliding_best
@@ -76,6 +75,17 @@ def select(
     """
     check_way(how, radius, count)
     check_maps(scores, hashes)
+    return selected(scores, hashes, how, radius, count)
+
+
+def selected(
+    scores: Int[Tensor, "n rows columns"],
+    hashes: Int[Tensor, "n rows columns"],
+    how: str,
+    radius: int,
+    count: int,
+) -> Selection:
+    """Return what `select` does, of arguments that are known to be right."""
     if how == "landmark":
         return _landmark(scores, hashes, radius)
     width = scores.shape[2]
@@ -111,8 +121,6 @@ def crops_at(
             f"positions must be int64 ({count}, 2) or ({count}, P, 2), got {positions.dtype} of "
             f"shape {tuple(positions.shape)}."
         )
-    check_held("images", images)
-    check_held("positions", positions)
     places = positions.to(images.device).reshape(count, -1, 2)
     if not wrap:
         limit = torch.tensor([height - rows, width - columns], device=images.device)
@@ -137,14 +145,13 @@ def check_way(how: str, radius: int, count: int) -> None:
 
 
 def check_maps(scores: Shaped[Tensor, "..."], hashes: Shaped[Tensor, "..."]) -> None:
-    """Refuse anything but two int64 maps `(N, rows, columns)` of one shape; raises `InputError`."""
+    """Refuse anything but scores and hashes as `select` takes them; raises `InputError`."""
     for name, values in (("scores", scores), ("hashes", hashes)):
         if values.ndim != 3 or values.dtype != torch.int64 or values.numel() == 0:
             raise InputError(
                 f"{name} must be int64 (N, rows, columns), got {values.dtype} of shape "
                 f"{tuple(values.shape)}."
             )
-        check_held(name, values)
     if scores.shape != hashes.shape:
         raise InputError(
             f"scores {tuple(scores.shape)} and hashes {tuple(hashes.shape)} must have one shape."

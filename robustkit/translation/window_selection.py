@@ -4,11 +4,10 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
-from robustkit.checks import check_held
 from robustkit.errors import InputError
 from robustkit.translation.levels import Size, pair
-from robustkit.translation.ranking import gap_of, sliding_best
-from robustkit.translation.selection import Selection, check_maps, check_way, crops_at, select
+from robustkit.translation.ranking import gap_of, positions_of, sliding_best
+from robustkit.translation.selection import Selection, check_maps, check_way, crops_at, selected
 
 # Candidates in a part of the windows, so that the maps of many windows fit into memory.
 _BLOCK = 2**22
@@ -40,7 +39,6 @@ def select_windows(
     check_way(how, radius, count)
     check_maps(scores, hashes)
     grid = pair("candidates", candidates)
-    check_maps(scores, hashes)
     _check_windows(scores, grid, positions)
     positions = positions.to(scores.device).expand(len(scores), -1, -1)
     if how != "argmax":
@@ -68,7 +66,10 @@ def check_places(positions: Shaped[Tensor, "..."], count: int) -> None:
         )
     if positions.numel() == 0:
         raise InputError("there are no windows: positions are empty.")
-    check_held("positions", positions)
+
+
+def _check_windows(scores: Tensor, grid: tuple[int, int], positions: Tensor) -> None:
+    check_places(positions, len(scores))
     limit = torch.tensor(scores.shape[1:], device=positions.device)
     limit -= torch.tensor(grid, device=positions.device)
     if bool(((positions < 0) | (positions > limit)).any()):
