@@ -92,22 +92,18 @@ def run(
 
     A run at default parameters is installed where the book reads it: the smoke notebook beside
     its text and with the prose of today, the records of other profiles under `book/results/`.
-    `timeout` is in seconds a cell. Raises `InputError` before anything runs, and `RunError` that
-    names the failed cell and where the notebook is kept, or the file that cannot be written; a
-    failed, interrupted or killed run leaves the previous record whole.
+    `timeout` is in seconds a cell.
+
+    Raises `InputError` before anything runs, and `RunError` that says what cannot be written, or
+    names the failed cell and where the notebook is kept; a failed or interrupted run leaves the
+    previous record whole.
     """
     planned = plan(chapter, parameters, profile=profile)
-    try:
-        with _lock(planned):
-            finished = None if force else find(planned)
-            result = finished or _execute(planned, timeout)
-            if planned.installs:
-                _install(result, planned.text)
-    except OSError as error:
-        raise RunError(
-            f"the files of chapter {planned.chapter} cannot be written: {error}. The record of "
-            "before, if there is one, is whole; see to the disk and run it again."
-        ) from error
+    with _lock(planned):
+        finished = None if force else find(planned)
+        result = finished or _execute(planned, timeout)
+        if planned.installs:
+            _install(result, planned.text)
     return result
 
 
@@ -210,15 +206,20 @@ def _page(result: RunResult, text: str) -> str:
 @contextmanager
 def _lock(planned: Plan) -> Iterator[None]:
     folder = planned.folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder.with_suffix(".lock"))
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        log.warning("another process runs this very run; waiting for it")
-        lock.acquire()
-    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            log.warning("another process runs this very run; waiting for it")
+            lock.acquire()
         yield
+    except OSError as error:
+        raise RunError(
+            f"the files of chapter {planned.chapter} cannot be written: {error}. The record of "
+            "before, if there is one, is whole; see to the disk and run it again."
+        ) from error
     finally:
         lock.release()
 

@@ -75,7 +75,7 @@ class CifarResNet(nn.Module):
     ) -> None:
         super().__init__()
         check_sizes(classes, channels)
-        if min(*blocks, *widths, len(blocks)) < 1 or len(blocks) != len(widths):
+        if min([*blocks, *widths], default=0) < 1 or len(blocks) != len(widths):
             raise InputError(
                 f"blocks and widths must be at least 1 for each stage, got {blocks} and {widths}."
             )
