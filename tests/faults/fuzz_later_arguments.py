@@ -9,7 +9,7 @@ import torch
 from fuzz_names import Values
 from fuzz_toys import flags, index, reals
 from matplotlib import pyplot as plt
-from torch import nn
+from torch import Tensor, nn
 from torchvision.models import ResNet18_Weights
 
 from robustkit import stats
@@ -26,6 +26,14 @@ def axes() -> Any:
 def stored() -> Any:
     """What the file of a record holds."""
     return json.loads(json.dumps(encode(toys.record().as_dict())))
+
+
+def _selection() -> tr.Selection:
+    return tr.select(index(2, 9, 9)(), index(2, 9, 9)())
+
+
+def _square() -> Tensor:
+    return torch.cat([torch.zeros(1, 2, dtype=torch.int64), tr.neighbourhood(1)])
 
 
 def _of_timm() -> nn.Module:
@@ -144,6 +152,7 @@ TRANSLATION: Values = {
     "Selection.scores": index(2),
     "Selection.gaps": index(2),
     "Selection.hashes": index(2),
+    "Selection.joined.parts": lambda: [_selection(), _selection()],
     "ShiftCertificate.safe": flags(2, 3, 3),
     "ShiftCertificate.radii": index(2),
     "ShiftCertificate.limited": flags(2),
@@ -170,7 +179,7 @@ TRANSLATION: Values = {
     "embedding_change.head": lambda: lambda features: features,
     "jaccard.first": index(2, 5),
     "jaccard.second": index(2, 5),
-    "noise_radius.selection": lambda: tr.select(index(2, 9, 9)(), index(2, 9, 9)()),
+    "noise_radius.selection": _selection,
     "noise_radius.score": tr.filter_score,
     "noise_radius.channels": lambda: 3,
     "random_real_shifts.count": lambda: 2,
@@ -184,6 +193,12 @@ TRANSLATION: Values = {
     "certified_radius.limit": lambda: 1,
     "seam_profiles.levels": toys.levels,
     "select_windows.candidates": lambda: 3,
+    "shift_grid.source": lambda: toys.levels()[0],
+    "shift_grid.shifts": _square,
+    "shift_grid.labels": index(9),
+    "shift_grid.names": lambda: tuple("abcde"),
+    "shift_grid.positions": lambda: 3 + _square(),
+    "shift_grid.crop": lambda: 8,
     "two_crops.size": lambda: 8,
     "zooms.changes": lambda: torch.tensor([0, 1]),
     "subpixel_shifts.shifts": lambda: torch.tensor([[0.5, 1.0], [1.0, 0.25]]),

@@ -72,7 +72,9 @@ def _of_class(name: str, item: type) -> Iterator[Target]:
     for method in _methods(item):
         bound = getattr(item, method)
         found = tuple(inspect.signature(bound).parameters.values())
-        yield Target(f"{name}.{method}", bound, found[1:], item, method)
+        if not isinstance(inspect.getattr_static(item, method), staticmethod):
+            found = found[1:]
+        yield Target(f"{name}.{method}", bound, found, item, method)
 
 
 def _methods(item: type) -> list[str]:
