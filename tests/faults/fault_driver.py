@@ -1,11 +1,12 @@
 """Make tasks fail at chosen points, in processes of their own; answers one line of JSON a fault.
 
-    python fault_driver.py FOLDER KILLS QUOTAS SEED [TASK ...]
+    python fault_driver.py FOLDER KILLS MOMENTS QUOTAS SEED [TASK ...]
 
 Every process is a fork of this one, which has imported all it needs and started no thread. For a
 kill, an audit hook sees each operation of Python on a file below the root (open, rename, remove,
 make a folder, change its mode) before it happens; at the chosen one the process kills its group.
-For a full disk, no file may grow beyond a quota of bytes. KILLS and QUOTAS faults of each task are
+At a moment, an alarm ends the process wherever it is, in the middle of a write perhaps. For a full
+disk, no file may grow beyond a quota of bytes. KILLS, MOMENTS and QUOTAS faults of each task are
 drawn from SEED; with KILLS=0 the task is killed at every operation.
 """
 
@@ -17,6 +18,7 @@ import resource
 import shutil
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -79,13 +81,20 @@ def watched(root: Path, work: Callable[[], Any], at: int | None) -> tuple[Any, i
     return work(), count
 
 
+def alarmed(work: Callable[[], Any], seconds: float) -> Any:
+    """Return the result of `work` unless the process is killed before, after some seconds."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    return work()
+
+
 def limited(work: Callable[[], Any], size: int) -> Any:
     """Return the result of `work` where no file may grow beyond `size` bytes."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
     return work()
 
 
-def fresh(root: Path, task: Task) -> None:
+def prepare(root: Path, task: Task) -> None:
     """Write a checkout at `root` in which the task was done once and is out of date since."""
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir()
@@ -94,11 +103,23 @@ def fresh(root: Path, task: Task) -> None:
     assert status == 0, said
     fault_project.change(root)
     shutil.rmtree(root / "home", ignore_errors=True)
+    shutil.rmtree(_kept(root), ignore_errors=True)
+    shutil.copytree(root, _kept(root))
+
+
+def restore(root: Path) -> None:
+    """Make the checkout what `prepare` left; it must lie where it was, for records name files."""
+    shutil.rmtree(root)
+    shutil.copytree(_kept(root), root)
+
+
+def _kept(root: Path) -> Path:
+    return root.with_name("kept")
 
 
 def fail(root: Path, task: Task, fault: Callable[[], Any], whole: dict[str, Any]) -> dict[str, Any]:
     """Do a task with a fault, look at what is left, and do it once more without."""
-    fresh(root, task)
+    restore(root)
     before = fault_project.committed(root)
     status, said = in_a_fork(fault)
     after = fault_project.committed(root)
@@ -119,10 +140,12 @@ def fail(root: Path, task: Task, fault: Callable[[], Any], whole: dict[str, Any]
     }
 
 
-def faults(root: Path, name: str, kills: int, quotas: int, seed: int) -> Iterator[dict[str, Any]]:
+def faults(
+    root: Path, name: str, kills: int, moments: int, quotas: int, seed: int
+) -> Iterator[dict[str, Any]]:
     """Let one task fail in every way that is asked for."""
     task = TASKS[name]
-    fresh(root, task)
+    prepare(root, task)
     before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
     status, answer = in_a_fork(
         lambda: [*watched(root, lambda: task(root), None), sorted(sys.modules)]
@@ -141,18 +164,26 @@ def faults(root: Path, name: str, kills: int, quotas: int, seed: int) -> Iterato
     for at in [1 + int(count * share) for share in drawn] or range(1, count + 1):
         found = fail(root, task, lambda at=at: watched(root, lambda: task(root), at), whole)
         yield {"task": name, "kind": "kill", "at": at, "of": count, **found}
+    restore(root)
+    begun = time.monotonic()
+    in_a_fork(lambda: task(root))
+    length = time.monotonic() - begun
+    for share in fault_project.draws(f"moment/{name}", moments, seed=seed):
+        at = length * share
+        found = fail(root, task, lambda at=at: alarmed(lambda: task(root), at), whole)
+        yield {"task": name, "kind": "moment", "at": round(at, 3), "of": round(length, 3), **found}
     for share in fault_project.draws(f"quota/{name}", quotas, seed=seed):
         size = int(largest * share)
         found = fail(root, task, lambda size=size: limited(lambda: task(root), size), whole)
         yield {"task": name, "kind": "quota", "at": size, "of": largest, **found}
 
 
-def main(folder: str, kills: str, quotas: str, seed: str, *names: str) -> None:
+def main(folder: str, kills: str, moments: str, quotas: str, seed: str, *names: str) -> None:
     """Print what every fault came to."""
     torch.set_num_threads(1)
     root = Path(folder).resolve() / "checkout"
     for name in names or TASKS:
-        for found in faults(root, name, int(kills), int(quotas), int(seed)):
+        for found in faults(root, name, int(kills), int(moments), int(quotas), int(seed)):
             print(json.dumps(found), flush=True)
 
 

@@ -15,7 +15,7 @@ def faults(
     told_by: Callable[..., list[Any]], tmp_path_factory: pytest.TempPathFactory
 ) -> list[dict[str, Any]]:
     """What every fault came to, drawn from ROBUSTKIT_FAULT_SEED; ROBUSTKIT_FAULTS of a kind."""
-    drawn = [str(FAULTS), str(FAULTS), os.environ.get("ROBUSTKIT_FAULT_SEED", "0")]
+    drawn = [str(FAULTS), "1", str(FAULTS), os.environ.get("ROBUSTKIT_FAULT_SEED", "0")]
     return told_by("fault_driver.py", str(tmp_path_factory.mktemp("faults")), *drawn)
 
 

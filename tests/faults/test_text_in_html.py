@@ -169,12 +169,13 @@ def html(node: nodes.Node) -> BeautifulSoup:
 
 @pytest.mark.parametrize("text", EVIL)
 def test_nodes_of_the_book(text: str) -> None:
-    from robustkit_book import parity, scoreboard, values
+    from robustkit_book import parity, record_table, scoreboard, values
 
     cell: list[nodes.Node] = [nodes.Text(text)]
     tables: list[Callable[[], nodes.Node]] = [
         lambda: scoreboard.table(text, [nodes.Text(text)], [cell], [("", [cell])]),
         lambda: nodes.paragraph("", "", scoreboard.verdict(text, text)),
+        lambda: record_table.drawn({text: [text, text]}, [nodes.Text(text)]),
         lambda: parity.rows_table(
             {text: {"comparisons": {"x": _comparison(text)}, "different": text}}
         ),
