@@ -14,6 +14,7 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from robustkit.errors import RunError
+from robustkit.files import write_atomic
 from robustkit.notebooks import clean
 
 # The allocator of Linux returns large blocks to the system at once, and gets each one back page by
@@ -94,13 +95,16 @@ def execute(
             ) from error
 
 
-def keep_failed(output: Path, target: Path) -> None:
-    """Keep the notebook of a failed run, as far as it came, at `target`."""
-    if output.exists():
+def keep_failed(output: Path, target: Path) -> str:
+    """Keep the notebook of a failed run, as far as it came, at `target`; return where it is."""
+    try:
         notebook = nbformat.read(output, as_version=4)
         clean(notebook)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        nbformat.write(notebook, target)
+        write_atomic(target, nbformat.writes(notebook))
+    except (OSError, ValueError, AttributeError) as error:
+        # What made the run fail, a full disk say, may cut the notebook too.
+        return f"its notebook could not be kept ({error})"
+    return f"the notebook as far as it came is {target}"
 
 
 def _failure(error: PapermillExecutionError) -> CellError:

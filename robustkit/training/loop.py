@@ -13,6 +13,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from robustkit.checks import check_images, check_labels, check_predictions
 from robustkit.data import Dataset, as_float
+from robustkit.data.dataset import check_dataset
 from robustkit.errors import InputError, RunError
 from robustkit.progress import progress
 from robustkit.training.batches import Transform, own_randomness, prepare, subseed
@@ -102,7 +103,7 @@ def train(
 
     Raises `InputError` for impossible settings, data that the model cannot take, a model without
     trainable parameters, or a checkpoint of another configuration; `DataError` for a checkpoint
-    that cannot be read; `RunError` when the loss is no longer finite.
+    that cannot be read or written; `RunError` when the loss is no longer finite.
     """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not parameters:
@@ -130,6 +131,7 @@ def train(
     )
     if consistency is not None and transform is None:
         raise InputError("consistency compares transformed views of an image; pass a transform.")
+    check_dataset(dataset)
     if len(dataset) == 0:
         raise InputError(f"{dataset!r} is empty.")
     images, labels = dataset.images.to(device), dataset.labels.to(device)

@@ -7,7 +7,7 @@ from jaxtyping import Int, Shaped
 from torch import Tensor, nn
 
 from robustkit.arguments import check_count
-from robustkit.checks import check_model
+from robustkit.checks import check_held, check_model
 from robustkit.errors import InputError
 from robustkit.prediction import predict
 from robustkit.progress import progress
@@ -92,6 +92,7 @@ def check_shiftable(
     Of the shifts the outermost are tried, on one image, before any work is done.
     """
     check_batch(images)
+    check_held("shifts", shifts)
     if shifts.numel() == 0 or shifts.ndim == 0:
         raise InputError("there are no shifts; take some from neighbourhood(radius).")
     if shifts.ndim == 3 and len(shifts) != len(images):

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
+from robustkit.checks import run_model
 from robustkit.data import as_float
 from robustkit.errors import InputError, unknown
 from robustkit.translation.circular import canonical, select_circular
@@ -212,8 +213,7 @@ class RICS(nn.Module):
         return self.crop
 
     def _logits(self, crops: Tensor) -> Tensor:
-        logits: Tensor = self.model(resized(as_float(crops), self.size))
-        return logits
+        return run_model(self.model, resized(as_float(crops), self.size))
 
 
 def _pooled(logits: Tensor, counts: Tensor) -> Tensor:

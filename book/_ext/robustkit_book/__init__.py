@@ -1,8 +1,7 @@
-"""What the book adds to Sphinx: numbers of records in the text, the scoreboard and its links to the
-cells that record, the tolerances of corruptions, the costs of a protocol, the tables of speed and
-of run times, the block on how a page was made, the foot of each figure, figures for both colour
-schemes, buttons that open a notebook elsewhere, MathJax from our own folder, and a last pass over
-the HTML."""
+"""What the book adds to Sphinx: numbers and tables of records, the scoreboard and its links to cells
+that record, tolerances, costs, speed and run times, the block on how a page was made, the foot of
+each figure, figures for both colour schemes, buttons that open a notebook elsewhere, MathJax from
+our own folder, and a last pass over the HTML."""
 
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from . import (
     places,
     polish,
     provenance,
+    record_table,
     recorded,
     run_times,
     scoreboard,
@@ -44,6 +44,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("run-times", run_times.RunTimes)
     app.add_directive("environment", run_times.Environment)
     app.connect("config-inited", launch.offer_buttons)
+    app.add_directive("record-table", record_table.RecordTable)
     app.connect("env-get-outdated", live.outdated)
     app.connect("doctree-read", provenance.append_block)
     app.connect("doctree-read", recorded.mark_cells)
