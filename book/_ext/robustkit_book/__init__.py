@@ -1,7 +1,7 @@
-"""What the book adds to Sphinx: numbers and tables of records, the scoreboard and its links to cells
-that record, tolerances, costs, speed and run times, the block on how a page was made, the foot of
-each figure, figures for both colour schemes, buttons that open a notebook elsewhere, MathJax from
-our own folder, and a last pass over the HTML."""
+"""What the book adds to Sphinx: numbers and tables of records, the scoreboard and its links to the
+cells that record, tolerances, costs, speed and run times, the block on how a page was made, the
+foot of each figure, figures for both colour schemes, buttons that open a notebook elsewhere,
+MathJax from our own folder, and a last pass over the HTML."""
 
 from pathlib import Path
 from typing import Any
