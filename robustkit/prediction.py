@@ -35,10 +35,12 @@ def labels_and_classes(
     if batch_size < 1:
         raise InputError(f"batch_size must be at least 1, got {batch_size}.")
     device = next((parameter.device for parameter in model.parameters()), images.device)
+    # Such a model would have to find the levels of floating point images again.
+    levels = getattr(model, "takes_levels", False)
     labels, not_a_number, classes = [], torch.zeros((), dtype=torch.bool, device=device), 0
     for batch in images.split(batch_size):
         batch = batch.to(device)
-        logits = model(as_float(batch))
+        logits = model(batch if levels else as_float(batch))
         check_logits(logits, len(batch))
         not_a_number |= logits.isnan().any()
         classes = logits.shape[1]
