@@ -235,6 +235,8 @@ else:
 work = Pieces(shard, shards, block=SETTINGS["block"])
 FEW = len(work.rows(min(SETTINGS["few"], len(scenes))))
 scene_rows, small_rows = (work.rows(len(part)).to(device) for part in (scenes, small_test))
+# What a search by example searches through: the same for all shards.
+searched = scenes[SETTINGS["few"] :]
 scenes, answers = scenes[scene_rows], answers[scene_rows]
 small_images, small_answers = small_test.images[small_rows], small_test.labels[small_rows]
 model = model.to(memory_format=torch.channels_last).requires_grad_(False)
@@ -438,8 +440,8 @@ def middles_at(side: int | None, batch: torch.Tensor) -> torch.Tensor:
 
 def changed(embed) -> translation.EmbeddingChange:
     """What the eight shifts by a pixel do to an embedding; the nearest is one of other scenes."""
-    rest = scenes[len(few) :].split(BATCH)
-    others = torch.cat([embed(data.to_float(window.base(part))) for part in rest])
+    parts = searched.split(BATCH)
+    others = torch.cat([embed(data.to_float(window.base(part))) for part in parts])
     eight = neighbourhood(1).to(device)
     return translation.embedding_change(embed, few, window, eight, gallery=others, batch_size=BATCH)
 
