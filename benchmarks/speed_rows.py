@@ -309,7 +309,7 @@ def translation(raw: Mapping[str, Any]) -> Speed:
                 times_processor=forward["processor"] / cost["processor"],
             )
         )
-        if name.startswith(("select, ", "  the")):
+        if name.startswith(("select, ", "  the")) and "," in name:
             key = name.strip().replace(", ", ".").replace(" ", "_")
             speed.scalar(f"translation.{key}", cost["wall"] / forward["wall"], batch)
     for row in raw["adversary"]:

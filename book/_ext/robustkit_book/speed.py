@@ -23,6 +23,8 @@ from .scoreboard import boxed, link, table
 
 FOLDERS = {"cpu": "laptop", "gpu": "gpu"}
 NAMES = {"cpu": "processor", "gpu": "GPU"}
+# What a selection of crops is beside, where others have a peer.
+FORWARD = "forward pass"
 MET, MISSED, ABSENT = "met", "not met", "not measured"
 _SIGNS = {MET: "reproduced", MISSED: "differs", ABSENT: "not-run"}
 _KINDS = {"peer": "another package", "published": "the published code", "model": "the network"}
@@ -144,8 +146,13 @@ class SpeedTable(_Speed):
             return [nodes.inline("", "not run", classes=["reason"])]
         if row["wall"] is None:
             return [nodes.inline("", row["status"], classes=["reason"])]
-        found: list[nodes.Node] = []
-        for part, kind in ((seconds(row["wall"]), "limit"), *described(row, record)):
+        unit = row["unit"].partition(",")[0]
+        count = f" over {row['count']:,.0f} {unit}{'s' if row['count'] > 1 else ''}"
+        first = nodes.inline("", "", classes=["measured"])
+        first += nodes.strong("", seconds(row["wall"]))
+        first += nodes.inline("", count, classes=["profile-list"])
+        found: list[nodes.Node] = [first, nodes.Text(" ")]
+        for part, kind in described(row, record):
             found += [nodes.inline("", part, classes=[kind]), nodes.Text(" ")]
         return found
 
@@ -159,6 +166,9 @@ class SpeedMade(_Speed):
             parts: list[nodes.Node] = []
             for text in _made(record) if record else ["not run"]:
                 parts += [nodes.inline("", text, classes=["measured"]), nodes.Text(" ")]
+            for text in _sizes(record) if record else []:
+                line = nodes.inline("", "", nodes.literal("", text), classes=["measured"])
+                parts += [line, nodes.Text(" ")]
             if record:
                 page = self.env.app.builder.get_relative_uri(self.env.docname, "index")
                 address = f"{page.removesuffix('index.html')}{address_of(device)}"
@@ -211,7 +221,11 @@ def rows_of(record: Mapping[str, Any] | None) -> dict[tuple[str, str, str], dict
     if record is None:
         return {}
     columns = record["tables"]["rows"]
-    rows = [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
+    # An absent number of a column comes back undefined, which alone differs from itself.
+    rows = [
+        {key: None if cell != cell else cell for key, cell in zip(columns, cells, strict=True)}
+        for cells in zip(*columns.values(), strict=True)
+    ]
     return {(row["chapter"], row["task"], row["contender"]): row for row in rows}
 
 
@@ -219,17 +233,23 @@ def described(row: Mapping[str, Any], record: Mapping[str, Any]) -> list[tuple[s
     """Return what a row says beside its time, each with its class."""
     said = []
     own = own_pass(record, row["size"])
-    if row["reference"] and row["reference"] != row["contender"]:
+    costs = []
+    if row["reference"] == FORWARD and row["contender"] != FORWARD:
+        shares = (f"{100 / row[key]:.3g}" for key in ("times_wall", "times_processor"))
+        wall, processor = shares
+        said.append((f"{wall}\N{NO-BREAK SPACE}% ({processor}) of a {FORWARD}", "measured"))
+    elif row["reference"] and row["reference"] != row["contender"]:
         times = f"{row['times_wall']:.3g}\N{NO-BREAK SPACE}× ({row['times_processor']:.3g})"
         said.append((f"{times} as fast as {row['reference']}", "measured"))
-    if own and row["kind"] != "model":
-        said.append((f"{row['wall'] / own:.3g} of a pass", "reason"))
+    if own and row["kind"] != "model" and row["reference"] != FORWARD:
+        passes = row["wall"] / own
+        costs.append(f"{passes:,.0f} of a pass" if passes >= 100 else f"{passes:.3g} of a pass")
     if row["inside"] is not None:
-        said.append((f"{100 * row['inside']:.1f}\N{NO-BREAK SPACE}% in passes", "reason"))
+        costs.append(f"{100 * row['inside']:.1f}\N{NO-BREAK SPACE}% in passes")
+    if costs:
+        said.append((", ".join(costs), "reason"))
     if row["found"]:
         said.append((row["found"], "reason"))
-    if row["count"] is not None:
-        said.append((f"{row['count']:,} {row['unit'].partition(',')[0]}s", "reason"))
     return said
 
 
@@ -264,8 +284,7 @@ def _tally(lines: list[tuple[str, list[list[nodes.Node]]]]) -> list[str]:
 
 def _made(record: Mapping[str, Any]) -> list[str]:
     made, given = record["provenance"], record["parameters"]
-    sizes = record["tables"]["sizes"]
-    hardware = [made.get("cpu"), f"{given['threads']} threads of {made.get('cores')} cores"]
+    hardware = [made.get("cpu"), f"{given['threads']} of {made.get('cores')} cores"]
     hardware += [made["gpu"]] if made.get("gpu") else []
     changed = ", with changes that were not committed" if made.get("changed") else ""
     versions = {"python": made["python"], "robustkit": made["robustkit"]} | made["packages"]
@@ -275,8 +294,10 @@ def _made(record: Mapping[str, Any]) -> list[str]:
         ", ".join(f"{name} {version}" for name, version in versions.items()),
         f"in {made['wall_seconds'] / 60:.1f} minutes"
         + (", small sizes that only try the page" if given["quick"] else ""),
-        *(
-            f"{name} {options}".strip()
-            for name, options in zip(sizes["benchmark"], sizes["sizes"], strict=True)
-        ),
     ]
+
+
+def _sizes(record: Mapping[str, Any]) -> list[str]:
+    sizes = record["tables"]["sizes"]
+    both = zip(sizes["benchmark"], sizes["sizes"], strict=True)
+    return [f"{name} {options}".strip() for name, options in both]
