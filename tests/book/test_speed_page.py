@@ -165,11 +165,11 @@ def benchmarks() -> dict[str, ModuleType]:
 
 
 def read(benchmarks: dict[str, ModuleType], name: str) -> Any:
-    return benchmarks["rows"].READERS[name](RAW[name])
+    return benchmarks["all"].READERS[name](RAW[name])
 
 
 def test_every_benchmark_has_a_reader_and_sizes(benchmarks: dict[str, ModuleType]) -> None:
-    names = set(benchmarks["rows"].READERS)
+    names = set(benchmarks["all"].READERS)
     assert set(RAW) == names
     assert all(set(sizes) == names for sizes in benchmarks["all"].SIZES.values())
     assert all((ROOT / "benchmarks" / f"{name}.py").is_file() for name in names)
