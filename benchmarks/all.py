@@ -17,19 +17,30 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from speed_rows import PEER, READERS, Row, Speed
+from speed_attacks import deepfool, margins, passes, sparse
+from speed_images import augment, corruptions, translation
+from speed_rows import PEER, Row, Speed
 
 from robustkit import project, provenance, records
 from robustkit.claims_table import text_table
 from robustkit.files import sha256
 
+READERS: dict[str, Callable[[Any], Speed]] = {
+    "passes": passes,
+    "deepfool": deepfool,
+    "sparse": sparse,
+    "margins": margins,
+    "augment": augment,
+    "corruptions": corruptions,
+    "translation": translation,
+}
 FOLDER = Path(__file__).resolve().parent
 # A loop and ours on the same images; peers, the slowest, on the first of them.
 COMMON = {

@@ -165,11 +165,11 @@ def benchmarks() -> dict[str, ModuleType]:
 
 
 def read(benchmarks: dict[str, ModuleType], name: str) -> Any:
-    return benchmarks["rows"].READERS[name](RAW[name])
+    return benchmarks["all"].READERS[name](RAW[name])
 
 
 def test_every_benchmark_has_a_reader_and_sizes(benchmarks: dict[str, ModuleType]) -> None:
-    names = set(benchmarks["rows"].READERS)
+    names = set(benchmarks["all"].READERS)
     assert set(RAW) == names
     assert all(set(sizes) == names for sizes in benchmarks["all"].SIZES.values())
     assert all((ROOT / "benchmarks" / f"{name}.py").is_file() for name in names)
@@ -269,6 +269,7 @@ def test_rows_come_back_from_a_record_with_the_cost_of_a_pass(
     every = benchmarks["rows"].Speed()
     for name in ("passes", "augment"):
         every.rows += read(benchmarks, name).rows
+    every.rows.append(benchmarks["rows"].Row("", "A task", "a peer", "peer", "not installed"))
     record = records.Record("speed", {"threads": 1})
     columns = {key: [vars(row)[key] for row in every.rows] for key in vars(every.rows[0])}
     record.table("rows", columns)
@@ -282,7 +283,20 @@ def test_rows_come_back_from_a_record_with_the_cost_of_a_pass(
     said = [text for text, _ in speed.described(prime, kept)]
     assert "10\N{NO-BREAK SPACE}× (10) as fast as published loop" in said
     assert "0.002 of a pass" in said
+    # Not undefined, which is how a record keeps what is absent among numbers.
+    assert rows["", "A task", "a peer"]["wall"] is None
     assert speed.rows_of(None) == {}
+
+
+def test_a_selection_is_said_as_a_share_of_the_forward_pass_beside_it(
+    benchmarks: dict[str, ModuleType],
+) -> None:
+    columns = [vars(row) for row in read(benchmarks, "translation").rows]
+    row = next(row for row in columns if row["contender"] == "select: the crops alone, hash")
+    empty = {"tables": {"rows": {key: [] for key in row}}}
+    assert speed.described(row, empty) == [
+        ("1\N{NO-BREAK SPACE}% (1) of a forward pass", "measured")
+    ]
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from . import (
     scoreboard,
     signatures,
     speed,
+    speed_page,
     values,
     works,
 )
@@ -38,9 +39,9 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("places", places.Places)
     app.add_directive("parity", parity.Parity)
     app.add_directive("costs", costs.Costs)
-    app.add_directive("speed-goals", speed.SpeedGoals)
-    app.add_directive("speed-table", speed.SpeedTable)
-    app.add_directive("speed-made", speed.SpeedMade)
+    app.add_directive("speed-goals", speed_page.SpeedGoals)
+    app.add_directive("speed-table", speed_page.SpeedTable)
+    app.add_directive("speed-made", speed_page.SpeedMade)
     app.add_directive("run-times", run_times.RunTimes)
     app.add_directive("environment", run_times.Environment)
     app.connect("config-inited", launch.offer_buttons)
