@@ -1,6 +1,6 @@
 """What the book adds to Sphinx: numbers of records in the text, the scoreboard and its links to the
-cells that record, tables of records, the tolerances of corruptions, the block on how a page was
-made, figures for both colour schemes, MathJax from our own folder, a last pass over the HTML."""
+cells that record, the tolerances of corruptions, the block on how a page was made, figures for both
+colour schemes, MathJax from our own folder, and a last pass over the HTML."""
 
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,10 @@ from . import (
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register everything (called by Sphinx)."""
     app.add_role("value", values.ValueRole())
+    app.add_directive("record-table", record_table.RecordTable)
     app.add_directive("scoreboard", scoreboard.Scoreboard)
     app.add_directive("places", places.Places)
     app.add_directive("parity", parity.Parity)
-    app.add_directive("record-table", record_table.RecordTable)
     app.connect("env-get-outdated", live.outdated)
     app.connect("doctree-read", provenance.append_block)
     app.connect("doctree-read", recorded.mark_cells)
