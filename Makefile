@@ -4,6 +4,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # Sums are split by thread: a fixed count makes the executed notebooks repeatable.
 export OMP_NUM_THREADS ?= 2
+# Large blocks of memory are kept, not returned to the system and zeroed again: see execution.py.
+export MALLOC_MMAP_THRESHOLD_ ?= 8589934592
+export MALLOC_TRIM_THRESHOLD_ ?= 17179869184
+export MALLOC_TOP_PAD_ ?= 268435456
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 
 .DEFAULT_GOAL := book
@@ -36,7 +40,7 @@ notebooks: install
 	$(BIN)/python -m pytest --nbval --nbval-current-env --nbval-sanitize-with tests/notebooks/sanitize.cfg $(NOTEBOOKS)
 
 browser: install
-	$(BIN)/python -m pytest tests/book
+	$(BIN)/python -m pytest tests/book --numprocesses auto --dist worksteal
 
 clean:
 	rm -rf _build runs

@@ -37,10 +37,12 @@ def labels_and_classes(
     device = next((parameter.device for parameter in model.parameters()), images.device)
     if device.type != "meta":
         check_held("images", images)
+    # Such a model would have to find the levels of floating point images again.
+    levels = getattr(model, "takes_levels", False)
     labels, not_a_number, classes = [], torch.zeros((), dtype=torch.bool, device=device), 0
     for batch in images.split(batch_size):
         batch = batch.to(device)
-        logits = run_model(model, as_float(batch))
+        logits = run_model(model, batch if levels else as_float(batch))
         check_logits(logits, len(batch))
         check_held("the logits of the model", logits)
         not_a_number |= logits.isnan().any()

@@ -90,6 +90,9 @@ class RICS(nn.Module):
     Shifman and Weiss, Lost in translation, ECCV 2024 (RICS: robust inference by crop selection).
     """
 
+    # Read by `predict`: 8-bit images need not be made floating point.
+    takes_levels = True
+
     def __init__(
         self,
         model: nn.Module,

