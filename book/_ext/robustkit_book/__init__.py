@@ -35,6 +35,7 @@ from . import (
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register everything (called by Sphinx)."""
     app.add_role("value", values.ValueRole())
+    app.add_directive("record-table", record_table.RecordTable)
     app.add_directive("scoreboard", scoreboard.Scoreboard)
     app.add_directive("places", places.Places)
     app.add_directive("parity", parity.Parity)
@@ -45,7 +46,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("run-times", run_times.RunTimes)
     app.add_directive("environment", run_times.Environment)
     app.connect("config-inited", launch.offer_buttons)
-    app.add_directive("record-table", record_table.RecordTable)
     app.connect("env-get-outdated", live.outdated)
     app.connect("doctree-read", provenance.append_block)
     app.connect("doctree-read", recorded.mark_cells)
