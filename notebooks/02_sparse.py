@@ -788,12 +788,14 @@ for axes, (column, title) in zip(
     strict=True,
 ):
     axes.plot(sweep["lambda"], sweep[column], marker="o", color=plots.COLOURS[0])
-    top = max(value for value in sweep[column] if math.isfinite(value))
+    top = max((value for value in sweep[column] if math.isfinite(value)), default=1)
     axes.set(title=title, xlabel="$\\lambda$", ylim=(0, 1.15 * top))
 panels[0].fill_between(
     sweep["lambda"], sweep["low"], sweep["high"], color=plots.COLOURS[0], alpha=0.2, linewidth=0
 )
-panels[0].set_ylim(0, 1.05 * max(value for value in sweep["high"] if math.isfinite(value)))
+# Of few images a median has no upper end.
+ends = [value for value in (*sweep["pixels"], *sweep["high"]) if math.isfinite(value)]
+panels[0].set_ylim(0, 1.05 * max(ends, default=1))
 plt.show()
 
 # %% [markdown]
