@@ -40,13 +40,13 @@ def minimum_distance(
             "features must be (..., A, D) and (..., C, D) with the same leading axes and D, got "
             f"{tuple(augmented.shape)} and {tuple(corrupted.shape)}."
         )
-    dtype = torch.promote_types(augmented.dtype, corrupted.dtype)
     if augmented.device != corrupted.device:
         raise InputError(
             f"the features are on {augmented.device} and {corrupted.device}; move them to one."
         )
-    augmented, corrupted = augmented.to(dtype), corrupted.to(dtype)
     references, queries = _directions(augmented), _directions(corrupted)
+    dtype = torch.promote_types(references.dtype, queries.dtype)
+    references, queries = references.to(dtype), queries.to(dtype)
     nearest = [_nearest(references, part, chunk) for part in queries.split(chunk, dim=1)]
     return torch.cat(nearest, dim=1).reshape(corrupted.shape[:-1])
 
