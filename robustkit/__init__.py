@@ -28,6 +28,7 @@ __all__ = [
     "rng",
     "stats",
     "training",
+    "translation",
 ]
 
 
