@@ -153,8 +153,8 @@ def group_of(axis: str) -> str:
 def _outputs(name: str, model: nn.Module, image: Float[Tensor, "1 c h w"]) -> int:
     try:
         return check_predictions(model, image)
-    except RobustkitError:
-        raise
+    except RobustkitError as error:
+        raise InputError(f"{name}: {error}") from error
     # A network of another's making may refuse an image in any way.
     except Exception as error:
         raise InputError(

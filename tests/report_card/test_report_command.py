@@ -165,7 +165,7 @@ def test_what_the_chapter_refuses_is_one_sentence(checkout, pets):
     done = call("mine.py:factory", "--data", "pets", "--axis", "clean")
     assert done.exit_code == 2
     [said] = [line for line in done.output.splitlines() if line.startswith("Error: ")]
-    assert "mine.py:factory takes no image of shape (3, 8, 8)" in said
+    assert "mine.py:factory: the model fails on images of shape (1, 3, 8, 8)" in said
     assert "cell" not in said
 
 
