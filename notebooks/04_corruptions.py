@@ -546,8 +546,9 @@ def learn(method: str, dataset: data.Dataset, own_seed: int):
         bare = models.build(SETTINGS["network"], len(dataset.classes), seed=own_seed)
         model = models.Normalized(bare, 0.5, 0.25).eval().to(device)
     name = f"{dataset.name} {method} {own_seed}"
-    training.train_once(model, dataset, once=partial(work.once, name), seed=own_seed, **options)
-    return model.requires_grad_(False), work.seconds(name)
+    options |= {"seed": own_seed, "once": partial(work.once, name)}
+    spent = training.train_once(model, dataset, **options)
+    return model.requires_grad_(False), spent
 
 
 learnt = {method: learn(method, train_set, seed) for method in METHODS}

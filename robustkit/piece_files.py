@@ -34,6 +34,8 @@ def write(path: Path, piece: Piece, made_of: Mapping[str, str]) -> None:
         "made of": dict(made_of),
         "inputs": _read_so_far(),
         "kind": piece.parts.kind,
+        # The format sorts its tensors; a table made of a mapping is in the order of its names.
+        "names": list(piece.parts.tensors),
         "plain": piece.parts.plain,
         "on host": sorted(piece.on_host),
         "seconds": piece.seconds,
@@ -54,8 +56,7 @@ def read(path: Path, made_of: Mapping[str, str]) -> Piece | None:
     try:
         with safe_open(path, framework="pt") as file:
             header = json.loads(file.metadata()["robustkit"])
-            names = list(file.keys())
-            tensors = {name[2:]: file.get_tensor(name) for name in names}
+            tensors = {name: file.get_tensor(f"t {name}") for name in header["names"]}
         found, read_files = dict(header["made of"]), dict(header["inputs"])
         parts = Parts(header["kind"], tensors, dict(header["plain"]))
         piece = Piece(parts, float(header["seconds"]), frozenset(header["on host"]))

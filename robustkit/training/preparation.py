@@ -15,6 +15,7 @@ from robustkit.errors import InputError, unknown
 from robustkit.training.loop import train
 
 _VERBS = ("load", "train", "tune")
+_SECONDS = "seconds of training"
 
 
 def obtain(
@@ -71,12 +72,15 @@ def train_once(
     *,
     once: Callable[[Callable[[Path | None], Mapping[str, Tensor]]], Mapping[str, Tensor]],
     **settings: Any,
-) -> None:
+) -> float:
     """Train `model` in place as `train` does, or give it the weights of that very training.
+
+    Returns the seconds that the training took, be it now or then.
 
     - `once`: decides which, for instance `functools.partial(work.once, "a name")` of some
       `work = robustkit.pieces.Pieces()`. It is called with a function that trains, from the path
-      of a checkpoint or None to the state of the network, and returns that state, or a kept one.
+      of a checkpoint or None to the state of the network and those seconds, tensors by name, and
+      returns these, or kept ones.
     - `settings`: as in `robustkit.training.train`.
 
     Raises as `train` and `once` do.
@@ -84,10 +88,13 @@ def train_once(
 
     def trained(checkpoint: Path | None) -> Mapping[str, Tensor]:
         given = settings if checkpoint is None else settings | {"checkpoint": checkpoint}
-        train(model, dataset, **given)
-        return dict(model.state_dict())
+        seconds = train(model, dataset, **given).seconds
+        return {**model.state_dict(), _SECONDS: torch.tensor(seconds, dtype=torch.float64)}
 
-    model.load_state_dict(once(trained))
+    state = dict(once(trained))
+    seconds = float(state.pop(_SECONDS))
+    model.load_state_dict(state)
     # Training leaves this order in memory, and the order decides how a processor sums.
     if settings.get("channels_last", True):
         model.to(memory_format=torch.channels_last)
+    return seconds

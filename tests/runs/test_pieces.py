@@ -324,3 +324,15 @@ def test_what_differs_between_blocks_and_is_not_of_images_is_refused():
     rows = work.rows(8)
     with pytest.raises(InputError, match="cells differs between parts of the batch"):
         work.by_image("cells", cells, rows, rows=rows)
+
+
+def test_a_kept_mapping_has_its_names_in_order(folder):
+    rows = Pieces(block=4).rows(8)
+
+    def many(images):
+        return dict.fromkeys(("standard", "augmix", "prime"), images)
+
+    made, kept = (
+        Pieces(block=4).by_image("many", many, numbered(rows), rows=rows) for _ in range(2)
+    )
+    assert list(made) == list(kept) == ["standard", "augmix", "prime"]

@@ -108,15 +108,18 @@ def test_a_training_that_is_kept_goes_on_from_its_checkpoint(tmp_path):
 
     def attempt():
         model = models.build("small_cnn", len(sample.classes), channels=1, seed=2)
-        training.train_once(
+        seconds = training.train_once(
             model, sample, once=lambda trained: trained(place), on_epoch=interrupt, **settings
         )
-        return model
+        return model, seconds
 
     with pytest.raises(KeyboardInterrupt):
         attempt()
-    resumed = attempt()
+    resumed, seconds = attempt()
+    again, kept_seconds = attempt()
     alone = models.build("small_cnn", len(sample.classes), channels=1, seed=2)
     training.train(alone, sample, **settings)
     assert seen == [0, 1, 2, 3]
     assert same(resumed, alone)
+    assert same(again, alone)
+    assert kept_seconds == seconds > 0
