@@ -32,6 +32,8 @@ from fault_tasks import TASKS
 from robustkit.errors import RobustkitError
 
 Task = Callable[[Path], Any]
+# Seconds after which a fork that hangs is ended, by the signal of an alarm.
+_PATIENCE = 240.0
 _WATCHED = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod"}
 
 
@@ -46,6 +48,8 @@ def in_a_fork(work: Callable[[], Any]) -> tuple[int, Any]:
     if not child:
         os.close(reading)
         os.setsid()
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, _PATIENCE)
         # What a task prints is not an answer of this program.
         silence = os.open(os.devnull, os.O_WRONLY)
         os.dup2(silence, 1)
@@ -83,7 +87,6 @@ def watched(root: Path, work: Callable[[], Any], at: int | None) -> tuple[Any, i
 
 def alarmed(work: Callable[[], Any], seconds: float) -> Any:
     """Return the result of `work` unless the process is killed before, after some seconds."""
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     return work()
 
