@@ -42,7 +42,9 @@ def answers(program: str, *arguments: str) -> Iterator[dict[str, Any]]:
     """Yield what a program of the tests says, line by line; its complaints are shown."""
     command = [sys.executable, str(ROOT / "tests" / "faults" / program), *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
         assert process.stdout is not None
         for line in process.stdout:
             yield json.loads(line)

@@ -100,14 +100,18 @@ def compare(first: Report, second: Report, *, level: float = 0.95, seed: int = 0
 
     Numbers that are 0 or 1 for an image are compared by McNemar's exact test, others by the sign
     test, which infinite distances do no harm; intervals of differences resample the pairs, keyed by
-    `seed`. Minimal
-    perturbations are compared on images that both models have right. p-values are Holm's over
-    all numbers. Raises `InputError` for reports of other images or samples.
+    `seed`, at least 0. Minimal perturbations are compared on images that both models have right.
+    p-values are Holm's over all numbers. Raises `InputError` for reports of other images or
+    samples, and a level outside (0, 1).
     """
     if first.digest != second.digest:
         raise InputError(
             f"{first.name!r} and {second.name!r} were measured on other images: measure both with "
             "reports({...}, images, labels)."
+        )
+    if not 0 < level < 1 or seed < 0:
+        raise InputError(
+            f"level must lie in (0, 1) and seed be at least 0, got {level} and {seed}."
         )
     found = []
     for name, axis in first.axes.items():

@@ -73,7 +73,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _pair(first: ArrayLike, second: ArrayLike) -> tuple[Array, Array]:
-    left, right = (np.asarray(values, dtype=np.float64) for values in (first, second))
+    left, right = _numbers(first), _numbers(second)
     if left.ndim != 1 or left.shape != right.shape or len(left) == 0:
         raise InputError(
             f"paired samples must be vectors of one length, got {left.shape} and {right.shape}."
@@ -81,3 +81,11 @@ def _pair(first: ArrayLike, second: ArrayLike) -> tuple[Array, Array]:
     if np.isnan(left).any() or np.isnan(right).any():
         raise InputError("the samples have NaN; write inf for a censored value, or drop the pair.")
     return left, right
+
+
+def _numbers(values: ArrayLike) -> Array:
+    try:
+        return np.asarray(values, dtype=np.float64)
+    # A tensor without values or on a GPU, a ragged list, more than memory holds.
+    except (TypeError, ValueError, MemoryError) as error:
+        raise InputError(f"paired samples must be numbers on the CPU: {error}") from error

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from robustkit.arguments import check_count
-from robustkit.checks import check_images, check_labels, check_predictions
+from robustkit.checks import check_device, check_held, check_images, check_labels, check_predictions
 from robustkit.corruptions import CORRUPTIONS
 from robustkit.corruptions.corrupt import prepare as prepare_corruption
 from robustkit.data import as_float
@@ -76,7 +76,10 @@ def prepare(
     chosen = _checked_axes(axes)
     _check_settings(settings, chosen, window)
     place = device_of(next(iter(models.values())), images) if device is None else device
-    place = torch.device(place)
+    place = check_device(place)
+    for name, model in models.items():
+        for weights in (*model.parameters(), *model.buffers()):
+            check_held(f"the weights of {name}", weights)
     moved = {name: model.to(place) for name, model in models.items()}
     first = as_float(CropShift(window).base(images[:1])).to(place)
     outputs = {name: _outputs(name, model, first) for name, model in moved.items()}
@@ -86,7 +89,8 @@ def prepare(
     check_labels(labels, len(images), count)
     names = _class_names(settings.classes, labels, count)
     settings = dataclasses.replace(settings, classes=names)
-    return Request(moved, images, labels, window, chosen, settings, count, place)
+    # Class indices of any whole type are labels; int64 alone can pick columns.
+    return Request(moved, images, labels.long(), window, chosen, settings, count, place)
 
 
 def window_of(images: Shaped[Tensor, "..."], size: Size | None) -> tuple[int, int]:

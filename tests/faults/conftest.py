@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from filelock import FileLock
 import robustkit
 
 HERE = Path(__file__).resolve().parent
+# Seconds after which a program that does not end has failed; on a busy machine it is slow.
+PATIENCE = 900
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +32,7 @@ def told_by(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[Any]
         base = tmp_path_factory.getbasetemp()
         answer = (base.parent / session if session else base) / f"{program}.json"
         answer.parent.mkdir(exist_ok=True)
-        with FileLock(answer.with_suffix(".lock")):
+        with FileLock(answer.with_suffix(".lock"), timeout=2 * PATIENCE):
             if not answer.exists():
                 answer.write_text(_run(program, *arguments))
         return [json.loads(line) for line in answer.read_text().splitlines()]
@@ -38,12 +41,21 @@ def told_by(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[Any]
 
 
 def _run(program: str, *arguments: str) -> str:
-    done = subprocess.run(
+    # Its session is its own, so that nothing it signals or stops is this one, and it can be ended
+    # with all it started.
+    with subprocess.Popen(
         [sys.executable, str(HERE / program), *arguments],
         env={**os.environ, "PYTHONPATH": str(Path(robustkit.__file__).parents[1])},
-        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+        start_new_session=True,
+    ) as process:
+        try:
+            said, complaints = process.communicate(timeout=PATIENCE)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 0, complaints
+    return said

@@ -32,6 +32,8 @@ from fault_tasks import TASKS
 from robustkit.errors import RobustkitError
 
 Task = Callable[[Path], Any]
+# Seconds after which a fork that hangs is ended, by the signal of an alarm.
+_PATIENCE = 240.0
 _WATCHED = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod"}
 
 
@@ -44,26 +46,37 @@ def in_a_fork(work: Callable[[], Any]) -> tuple[int, Any]:
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
-        os.close(reading)
-        os.setsid()
-        # What a task prints is not an answer of this program.
-        silence = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(silence, 1)
-        os.dup2(silence, 2)
+        # Whatever happens, this process never goes on as the one it was forked from.
         try:
-            status, answer = 0, work()
-        except RobustkitError as error:
-            status, answer = 3, str(error)
-        except BaseException:
-            status, answer = 1, traceback.format_exc()
-        with os.fdopen(writing, "wb") as pipe:
-            pipe.write(json.dumps(answer).encode())
-        os._exit(status)
+            os.close(reading)
+            _answer(work, writing)
+        finally:
+            os._exit(1)
     os.close(writing)
     with os.fdopen(reading, "rb") as pipe:
         said = pipe.read()
     _, status = os.waitpid(child, 0)
     return os.waitstatus_to_exitcode(status), json.loads(said) if said else None
+
+
+def _answer(work: Callable[[], Any], writing: int) -> None:
+    """Do the work in a session of its own, write the answer to a pipe, and end the process."""
+    os.setsid()
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, _PATIENCE)
+    # What a task prints is not an answer of this program.
+    silence = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 1)
+    os.dup2(silence, 2)
+    try:
+        status, answer = 0, work()
+    except RobustkitError as error:
+        status, answer = 3, str(error)
+    except BaseException:
+        status, answer = 1, traceback.format_exc()
+    with os.fdopen(writing, "wb") as pipe:
+        pipe.write(json.dumps(answer).encode())
+    os._exit(status)
 
 
 def watched(root: Path, work: Callable[[], Any], at: int | None) -> tuple[Any, int]:
@@ -83,7 +96,6 @@ def watched(root: Path, work: Callable[[], Any], at: int | None) -> tuple[Any, i
 
 def alarmed(work: Callable[[], Any], seconds: float) -> Any:
     """Return the result of `work` unless the process is killed before, after some seconds."""
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     return work()
 

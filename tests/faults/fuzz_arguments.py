@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import fuzz_cards as cards
 import fuzz_later_arguments as later
 import fuzz_toys as toys
 import torch
@@ -150,15 +151,5 @@ _of(
         "random_subspaces.inside": lambda: margins.Whole((3, 16, 16)),
     },
 )
-for _module in (
-    "data",
-    "errors",
-    "models",
-    "plots",
-    "records",
-    "rng",
-    "stats",
-    "training",
-    "translation",
-):
-    _of(_module, getattr(later, _module.upper()))
+for _module, _values in {**later.OF_MODULES, "report_card": cards.REPORT_CARD}.items():
+    _of(_module, _values)

@@ -26,6 +26,8 @@ REFUSED = {"models.load": "the weights are not on every machine"}
 
 _RECORD = "a record is what Record makes and read returns, and both check it"
 
+_CARD = "reports takes it for report, which is fed it"
+
 # Arguments that keep their good value.
 NOT_SPOILED = {
     **{f"records.{name}.record": _RECORD for name in ("value", "frame", "write")},
@@ -35,6 +37,20 @@ NOT_SPOILED = {
         ("translation.safe_shifts.selector", "translation.certified_radius.selector"),
         "a RICS, which checks its model; another module is of another type",
     ),
+    **dict.fromkeys(
+        ("training.obtain.once", "training.train_once.once"),
+        "what it returns is loaded as weights; torch says which do not fit",
+    ),
+    **{
+        f"report_card.reports.{name}": _CARD
+        for name in (
+            *("images", "labels", "data", "classes", "size", "axes", "severities", "preset"),
+            *("radius", "crop", "examples", "level", "seed", "device"),
+        )
+    },
+    "report_card.reports.samples": "it excludes a budget; report is fed it",
+    "report_card.report.budget": "it excludes samples; reports is fed it",
+    "training.train_once.settings": "without epochs it lacks a required argument",
     "training.obtain.settings": "without epochs it lacks a required argument",
     **dict.fromkeys(
         (
@@ -51,5 +67,6 @@ NOT_SPOILED = {
 # Objects that keep their good value, by type: robustkit, torch or matplotlib made and checked them.
 OBJECTS = {
     *("AttackResult", "Axes", "Block", "CifarC", "CorruptionTable", "CropShift", "Generator"),
-    *("Mixture", "ResNet18_Weights", "Selection", "Whole"),
+    *("Comparison", "Examples", "Interval", "Mixture", "PairedTest", "Record", "Report"),
+    *("ResNet18_Weights", "Selection", "Whole"),
 }

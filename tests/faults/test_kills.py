@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,17 @@ import robustkit
 
 KILLS = int(os.environ.get("ROBUSTKIT_FAULTS", "2"))
 SEED = int(os.environ.get("ROBUSTKIT_FAULT_SEED", "0"))
-Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@dataclass(frozen=True)
+class Started:
+    """A process, and the file of what it says."""
+
+    process: "subprocess.Popen[bytes]"
+    said: Path
+
+
+Start = Callable[..., Started]
 
 
 @pytest.fixture
@@ -26,41 +37,46 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def start(root: Path) -> Iterator[Start]:
-    """Start `robustkit` in a process group of its own; it is killed with the test."""
-    started: list[subprocess.Popen[str]] = []
+def start(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+    """Start `robustkit` in a session of its own; it is killed with the test.
 
-    def begin(*arguments: str) -> "subprocess.Popen[str]":
-        process = subprocess.Popen(
-            [sys.executable, "-m", "robustkit", *arguments],
-            cwd=root,
-            env={**os.environ, "PYTHONPATH": str(Path(robustkit.__file__).parents[1])},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+    What it says goes to a file: a pipe would stay open as long as any kernel lives.
+    """
+    started: list[subprocess.Popen[bytes]] = []
+    folder = tmp_path_factory.mktemp("said")
+
+    def begin(*arguments: str, python: tuple[str, ...] = ("-m", "robustkit")) -> Started:
+        said = folder / f"{len(started)}.txt"
+        with said.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, *python, *arguments],
+                cwd=root,
+                env={**os.environ, "PYTHONPATH": str(Path(robustkit.__file__).parents[1])},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
         started.append(process)
-        return process
+        return Started(process, said)
 
     yield begin
     for process in started:
         kill(process)
 
 
-def kill(process: "subprocess.Popen[str]") -> None:
+def kill(process: "subprocess.Popen[bytes]") -> None:
     """Kill a process and its group."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert process.stdout is not None
-    process.stdout.close()
+    process.wait(timeout=60)
 
 
-def finish(process: "subprocess.Popen[str]") -> str:
-    """Wait for a process that must succeed; return what it said."""
-    said, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, said
+def finish(started: Started, status: int = 0) -> str:
+    """Wait for a process that must end with this status; return what it said."""
+    started.process.wait(timeout=300)
+    said = started.said.read_text()
+    assert started.process.returncode == status, said
     return said
 
 
@@ -91,7 +107,7 @@ def test_a_run_killed_at_random_moments_is_finished_by_the_next_call(
     # A chapter that sleeps cannot end before it is killed, however fast the machine is.
     (root / "runs" / "asleep.txt").touch()
     for share in fault_project.draws("moment", KILLS, seed=SEED):
-        process = start("run", "01")
+        process = start("run", "01").process
         time.sleep(length * share)
         kill(process)
         assert process.returncode == -signal.SIGKILL
@@ -110,10 +126,10 @@ def test_when_one_of_two_equal_runs_is_killed_the_other_takes_over(
     first = start("run", "01")
     wait_for(lambda: kernel.exists() and kernel.read_text(), "the first run to work")
     second = start("run", "01")
-    assert second.stdout is not None
-    assert "another process runs this very run; waiting for it" in second.stdout.readline()
+    waits = "another process runs this very run; waiting for it"
+    wait_for(lambda: waits in second.said.read_text(), "the second run to wait")
     asleep.unlink()
-    kill(first)
+    kill(first.process)
     said = finish(second)
     assert "this run was killed before it finished; it starts again" in said
     assert "finished already" not in said
@@ -140,17 +156,9 @@ def test_a_full_disk_ends_the_command_with_one_sentence(root: Path, start: Start
         "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192));"
         "sys.argv = ['robustkit', 'run', '01']; from robustkit.cli import main; main()"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=root,
-        env={**os.environ, "PYTHONPATH": str(Path(robustkit.__file__).parents[1])},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    assert done.stderr.startswith("Error: ")
-    assert "File too large" in done.stderr
+    said = finish(start(python=("-c", program)), status=1)
+    assert "Traceback" not in said
+    assert said.startswith("Error: ")
+    assert "File too large" in said
     assert fault_project.committed(root) == {**before, "noted.txt": words}
     assert fault_project.parts(root) == []
