@@ -43,29 +43,30 @@ def _predicted(model: nn.Module, sample: Sample) -> tuple[Int[Tensor, " n"], Flo
 
 def _by_class(
     right: Bool[Tensor, " n"], labels: Int[Tensor, " n"], settings: Settings, level: float
-) -> dict[str, Interval]:
-    found = {}
+) -> list[tuple[str, Interval]]:
+    # A list, because two classes may have one name.
+    found = []
     for label, name in enumerate(settings.classes):
         hits = right[labels == label]
         if len(hits):
-            found[name] = wilson(int(hits.sum()), len(hits), level=level)
+            found.append((name, wilson(int(hits.sum()), len(hits), level=level)))
     return found
 
 
-def _table(shares: dict[str, Interval]) -> dict[str, list[object]]:
+def _table(shares: list[tuple[str, Interval]]) -> dict[str, list[object]]:
     return table_of(
         ("class", "images", "accuracy", "low", "high"),
-        [(name, one.count, one.estimate, one.low, one.high) for name, one in shares.items()],
+        [(name, one.count, one.estimate, one.low, one.high) for name, one in shares],
     )
 
 
-def _reading(accuracy: Interval, count: int, shares: dict[str, Interval]) -> str:
+def _reading(accuracy: Interval, count: int, shares: list[tuple[str, Interval]]) -> str:
     said = f"Right on {between(accuracy)} of {counted(count, 'image')}."
-    worst = min(shares, key=lambda name: shares[name].estimate)
+    name, worst = min(shares, key=lambda share: share[1].estimate)
     # A class is called the worst only where its interval says so.
-    if shares[worst].high >= accuracy.low:
+    if worst.high >= accuracy.low:
         return said
-    return f"{said} Worst at {worst}, {percent(shares[worst].estimate)}."
+    return f"{said} Worst at {name}, {percent(worst.estimate)}."
 
 
 def _mistakes(
