@@ -50,6 +50,14 @@ def test_clean_accuracy_by_class_and_the_most_confident_mistakes():
     assert found.reading == "Right on 66.7% [30.0%, 90.3%] of 6 images."
 
 
+def test_two_classes_of_one_name_are_two_rows():
+    labels = torch.tensor([1, 1, 0, 1])
+    given = settings(classes=("pet", "pet", "fish"))
+    table = measure_clean(constant(1), sample_of(levels(4), labels), given).tables["classes"]
+    assert table["class"] == ["pet", "pet"]
+    assert table["accuracy"] == [0.0, 1.0]
+
+
 def test_a_class_is_called_the_worst_where_the_interval_leaves_no_doubt():
     labels = torch.tensor([1] * 40 + [2] * 10)
     found = measure_clean(constant(1), sample_of(levels(50), labels), settings())
