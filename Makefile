@@ -1,13 +1,18 @@
-# Two commands: `make book` builds the book, `make test` checks everything.
+# Two commands: `make book` builds the book, `make test` checks everything. And `make pdf`:
+# the book on paper; `make speed`: all benchmarks, on cores that do nothing else.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 # Sums are split by thread: a fixed count makes the executed notebooks repeatable.
 export OMP_NUM_THREADS ?= 2
+# Large blocks of memory are kept, not returned to the system and zeroed again: see execution.py.
+export MALLOC_MMAP_THRESHOLD_ ?= 8589934592
+export MALLOC_TRIM_THRESHOLD_ ?= 17179869184
+export MALLOC_TOP_PAD_ ?= 268435456
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 
 .DEFAULT_GOAL := book
-.PHONY: install book test lint types unit notebooks browser clean
+.PHONY: install book pdf speed test lint types unit notebooks browser clean
 
 install: $(VENV)/.installed
 
@@ -19,6 +24,12 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 
 book: install
 	$(BIN)/robustkit build
+
+pdf: book
+	$(BIN)/python book/pdf.py
+
+speed: install
+	$(BIN)/python benchmarks/all.py
 
 test: lint types unit notebooks browser
 
@@ -36,7 +47,7 @@ notebooks: install
 	$(BIN)/python -m pytest --nbval --nbval-current-env --nbval-sanitize-with tests/notebooks/sanitize.cfg $(NOTEBOOKS)
 
 browser: install
-	$(BIN)/python -m pytest tests/book
+	$(BIN)/python -m pytest tests/book --numprocesses auto --dist worksteal
 
 clean:
 	rm -rf _build runs

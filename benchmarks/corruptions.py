@@ -1,6 +1,6 @@
 """The corruptions beside the published code, in milliseconds an image.
 
-    python benchmarks/corruptions.py --sizes 32 224 --threads 2
+    python benchmarks/corruptions.py --sizes 32 224 --threads 2 --json rows.json
 
 Prints for each corruption, severity and image size how long an image takes in a batch, with the
 strengths for that size. Where imagecorruptions is installed, the published code, it is timed too,
@@ -12,8 +12,10 @@ uses CIFAR-10 where that is found, else random images.
 """
 
 import argparse
+import json
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -81,9 +83,11 @@ def main() -> None:
     parser.add_argument("--extra", action="store_true", help="the four held-out corruptions too")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the sums there too")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     device, peer = torch.device(options.device), published()
+    rows = []
     for size in options.sizes:
         count = options.batch or BATCHES.get(size, 16)
         images, what = subject(size, count)
@@ -107,11 +111,23 @@ def main() -> None:
         severities = ", ".join(map(str, options.severities))
         for who, total in sums.items():
             if total.wall:
+                rows.append(
+                    {
+                        "who": who,
+                        "size": size,
+                        "severities": options.severities,
+                        "images": options.peer_images if who == PEER else count,
+                        "wall": total.wall,
+                        "processor": total.processor,
+                    }
+                )
                 print(
                     f"  sum over the 15 at severities {severities}, {who}: {each(total, 1)}; "
                     f"10,000 images {10_000 * total.wall:.1f} s "
                     f"({10_000 * total.processor:.1f} s of processor)"
                 )
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=1) + "\n")
 
 
 if __name__ == "__main__":

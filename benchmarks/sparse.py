@@ -30,7 +30,7 @@ import torch
 from sparse_contenders import PUBLISHED, Contender, contenders
 from sparse_rows import TITLES, Row, judge
 from torch import Tensor, nn
-from watch import Share, attempt, share_of_the_network, subject
+from watch import Share, attempt, share_as_json, share_of_the_network, subject
 
 from robustkit import attacks
 from robustkit.attacks import AttackResult
@@ -49,17 +49,6 @@ def shares(
     for name, attack in subjects.items():
         if chosen(name):
             yield share_of_the_network(name, network, images, attack)
-
-
-def share_as_json(share: Share) -> dict[str, Any]:
-    """Return the seconds of a share for JSON."""
-    watches = {"whole": share.whole, "inside_passes": share.inside, "passes_alone": share.alone}
-    return {
-        "attack": share.name,
-        "images": len(share.found),
-        **{f"{name}_wall_seconds": watch.wall for name, watch in watches.items()},
-        **{f"{name}_processor_seconds": watch.processor for name, watch in watches.items()},
-    }
 
 
 def parse() -> argparse.Namespace:

@@ -88,10 +88,7 @@ def judge(network: nn.Module, name: str, images: Tensor, run: Attempt) -> Row:
     changed = found != images
     pixels = changed.any(dim=1).flatten(1).sum(dim=1).double()
     components = changed.flatten(1).sum(dim=1).double()
-    forwards, backwards = (
-        sum(count for kind, count in run.log.passes if kind.startswith(way)) / len(images)
-        for way in ("forward", "backward")
-    )
+    forwards, backwards = (run.log.per_image(way, len(images)) for way in ("forward", "backward"))
     return Row(
         name,
         pixels.where(fooled, torch.inf),

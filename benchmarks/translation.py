@@ -10,7 +10,7 @@ circular shifts, and the passes of the peers, which include the network; a time 
 rounds, and where other programs share the processor only processor time is nearly steady. Windows
 are 8-bit, as files have them: the goal, a selection for 2 % of a pass of MobileNetV2 on two cores
 and 3 % of one of ResNet-50 on a GPU, is about those. Rows "of floats" also pay for finding the
-levels again, as within `predict` and `adversary`, which make floats before a model sees an image.
+levels again, which `predict` and `adversary` avoid: they hand 8-bit images on as they are.
 (b) How many images the network labels in the exhaustive adversary with RICS around it, where every
 shift alike would take one: that depends on the pictures, which are photographs that come with
 scikit-image and scikit-learn, and not on the network's weights; and the time of it beside that of
@@ -134,9 +134,8 @@ def attack(model: nn.Module, score: str, each: Cost, options: argparse.Namespace
     source = photographs(options.window + 2 * options.radius, options.images)
     source = source.to(options.device)
     rics = RICS(model, options.crop, score=score).eval()
-    watch = Stopwatch(torch.device(options.device))
-    with watch.running():
-        found = adversary(rics, source, None, CropShift(options.window), options.radius)
+    call = partial(adversary, rics, source, None, CropShift(options.window), options.radius)
+    found, cost = call(), measured(score, call, torch.device(options.device), 2, warm=False)
     calls = found.calls.double()
     return {
         "score": score,
@@ -144,10 +143,10 @@ def attack(model: nn.Module, score: str, each: Cost, options: argparse.Namespace
         "shifts": len(found.shifts),
         "mean_labelled": calls.mean().item(),
         "most_labelled": int(calls.max()),
-        "wall": watch.wall,
-        "processor": watch.processor,
-        "passes_wall": watch.wall / each.wall / len(source),
-        "passes_processor": watch.processor / each.processor / len(source),
+        "wall": cost.wall,
+        "processor": cost.processor,
+        "passes_wall": cost.wall / each.wall / len(source),
+        "passes_processor": cost.processor / each.processor / len(source),
     }
 
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -53,10 +54,9 @@ class Log:
     inside: Stopwatch
     passes: list[tuple[str, int]] = field(default_factory=list)
 
-    def per_image(self, kind: str, count: int) -> str:
-        """Say how many passes of a kind an image took part in."""
-        total = sum(images for name, images in self.passes if name.startswith(kind))
-        return f"{total / count:.1f} {kind}es"
+    def per_image(self, way: str, count: int) -> float:
+        """Return how many passes of a way ("forward" or "backward") one of `count` images took."""
+        return sum(images for kind, images in self.passes if kind.startswith(way)) / count
 
 
 class Watched(nn.Module):
@@ -186,3 +186,17 @@ def share_of_the_network(
     with alone.running():
         replay(network, images, model.log.passes)
     return Share(name, whole, model.log.inside, alone, found)
+
+
+def share_as_json(share: Share) -> dict[str, Any]:
+    """Return the seconds and the calls of a share for JSON."""
+    watches = {"whole": share.whole, "inside_passes": share.inside, "passes_alone": share.alone}
+    return {
+        "attack": share.name,
+        "images": len(share.found),
+        "most_iterations": int(share.found.iterations.max()),
+        "forward_calls": share.found.forward_calls,
+        "backward_calls": share.found.backward_calls,
+        **{f"{name}_wall_seconds": watch.wall for name, watch in watches.items()},
+        **{f"{name}_processor_seconds": watch.processor for name, watch in watches.items()},
+    }

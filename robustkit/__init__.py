@@ -5,7 +5,10 @@ parts it touches.
 """
 
 from importlib import import_module
-from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from robustkit.report_card import report
 
 __version__ = "0.1.0"
 
@@ -20,13 +23,19 @@ __all__ = [
     "models",
     "plots",
     "records",
+    "report",
+    "report_card",
     "rng",
     "stats",
     "training",
+    "translation",
 ]
 
 
-def __getattr__(name: str) -> ModuleType:
+def __getattr__(name: str) -> Any:
+    if name == "report":
+        # A function, not a module: the one import that a card takes.
+        return import_module(f"{__name__}.report_card").report
     if name in __all__:
         return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor
 
+from robustkit.checks import check_held, check_size
 from robustkit.errors import InputError
 
 Number = int | float
@@ -52,4 +53,6 @@ def keys_of(
             f"indices must be int64 of shape ({len(images)},), got {indices.dtype} of shape "
             f"{tuple(indices.shape)}."
         )
+    # Where the images have no values, a shape is all that is asked for.
+    (check_size if images.device.type == "meta" else check_held)("indices", indices)
     return indices.to(images.device)

@@ -4,7 +4,60 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
-from robustkit.errors import InputError
+from robustkit.errors import InputError, RobustkitError
+
+# Only a view that repeats its values has as many; a copy would need terabytes.
+_MOST_VALUES = 2**40
+
+
+def check_held(name: str, values: Shaped[Tensor, "..."]) -> None:
+    """Refuse a tensor on the meta device, and what `check_size` refuses; raises `InputError`.
+
+    `name` is that of the argument. No value is looked at, so no device is waited for.
+    """
+    if values.device.type == "meta":
+        raise InputError(
+            f"{name}: the device 'meta' holds shapes and no values; make the tensor on 'cpu'."
+        )
+    check_size(name, values)
+
+
+def check_size(name: str, values: Shaped[Tensor, "..."]) -> None:
+    """Refuse a view of more values than memory holds; raises `InputError`."""
+    if values.numel() > _MOST_VALUES:
+        raise InputError(
+            f"{name}: the shape {tuple(values.shape)} stands for {values.numel():.1e} values, more "
+            "than memory holds; pass a part at a time."
+        )
+
+
+def check_device(device: str | torch.device) -> torch.device:
+    """Return a device that tensors can be on here; raises `InputError` for any other."""
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(
+            f"device {str(device)!r} cannot be used here ({reason}); use 'cpu'."
+        ) from error
+
+
+def run_model(model: nn.Module, images: Shaped[Tensor, "..."]) -> Tensor:
+    """Return what a model makes of images.
+
+    Raises `InputError` that says what the model was given where it fails, as a network of other
+    channels, another dtype or another device does.
+    """
+    try:
+        found: Tensor = model(images)
+    except (RobustkitError, torch.OutOfMemoryError):
+        raise
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        raise InputError(
+            f"the model fails on images of shape {tuple(images.shape)}, {images.dtype}, on "
+            f"{images.device}: {error}"
+        ) from error
+    return found
 
 
 def check_images(
@@ -23,12 +76,14 @@ def check_images(
     if images.shape[0] == 0 or images.numel() == 0:
         raise InputError(f"the batch is empty: images have shape {tuple(images.shape)}.")
     if levels and images.dtype == torch.uint8:
+        check_size("images", images)
         return
     if not images.is_floating_point():
         raise InputError(
             f"images must be floating point in [0, 1], got {images.dtype}; "
             "convert 8-bit images with robustkit.data.to_float(images)."
         )
+    check_held("images", images)
     low, high = (float(value) for value in images.detach().aminmax())
     if not (abs(low) < float("inf") and abs(high) < float("inf")):
         raise InputError("images contain NaN or infinite values; clean them first.")
@@ -72,6 +127,7 @@ def check_labels(labels: Shaped[Tensor, "..."], count: int, classes: int) -> Non
         raise InputError(f"labels must have shape ({count},), got {tuple(labels.shape)}.")
     if labels.is_floating_point() or labels.dtype == torch.bool or labels.is_complex():
         raise InputError(f"labels must be class indices (int64), got {labels.dtype}.")
+    check_held("labels", labels)
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= classes:
         raise InputError(
@@ -88,7 +144,7 @@ def check_predictions(
     Raises `InputError`.
     """
     check_model(model)
-    logits = model(images[:1])
+    logits = run_model(model, images[:1])
     check_logits(logits, 1)
     if labels is not None:
         check_labels(labels, len(images), logits.shape[1])

@@ -17,6 +17,7 @@ import click
 from robustkit import __version__, project, records
 from robustkit.claims_table import interval_text, text_table
 from robustkit.errors import InputError, RobustkitError, RunError, UnknownNameError
+from robustkit.report_command import report_command
 
 _RECORD = click.option(
     "--record",
@@ -204,6 +205,9 @@ def claims(chapter: str | None, check: bool, accept: bool) -> None:
         return
     for name in known if chapter is None else [chapter]:
         click.echo(f"{judged.table(judged.scoreboard(name), name)!r}\n")
+
+
+cli.add_command(report_command)
 
 
 def main() -> None:

@@ -14,7 +14,24 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from robustkit.errors import RunError
+from robustkit.files import write_atomic
 from robustkit.notebooks import clean
+
+# The allocator of Linux returns large blocks to the system at once, and gets each one back page by
+# page, zeroed: half the time of a large batch on a processor. The same stand in the Makefile.
+_KEEPS_MEMORY = {
+    "MALLOC_MMAP_THRESHOLD_": "8589934592",
+    "MALLOC_TRIM_THRESHOLD_": "17179869184",
+    "MALLOC_TOP_PAD_": "268435456",
+}
+
+
+class CellError(RunError):
+    """A cell that raised an error called `name`, for a `reason`: its message."""
+
+    def __init__(self, message: str, name: str, reason: str) -> None:
+        super().__init__(message)
+        self.name, self.reason = name, reason
 
 
 class _ThisInterpreter(KernelSpecManager):
@@ -66,7 +83,7 @@ def execute(
                 kernel_manager_class=type("Kernel", (_Kernel,), {"launch": launch}),
             )
         except PapermillExecutionError as error:
-            raise RunError(_failure(error)) from None
+            raise _failure(error) from None
         except CellTimeoutError as error:
             raise RunError(f"a cell took longer than {timeout} seconds.") from error
         except DeadKernelError as error:
@@ -78,19 +95,25 @@ def execute(
             ) from error
 
 
-def keep_failed(output: Path, target: Path) -> None:
-    """Keep the notebook of a failed run, as far as it came, at `target`."""
-    if output.exists():
+def keep_failed(output: Path, target: Path) -> str:
+    """Keep the notebook of a failed run, as far as it came, at `target`; return where it is."""
+    try:
         notebook = nbformat.read(output, as_version=4)
         clean(notebook)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        nbformat.write(notebook, target)
+        write_atomic(target, nbformat.writes(notebook))
+    except (OSError, ValueError, AttributeError) as error:
+        # What made the run fail, a full disk say, may cut the notebook too.
+        return f"its notebook could not be kept ({error})"
+    return f"the notebook as far as it came is {target}"
 
 
-def _failure(error: PapermillExecutionError) -> str:
+def _failure(error: PapermillExecutionError) -> CellError:
     heading = next((line for line in error.source.splitlines() if line.strip()), "")
-    reason = [error.ename, *error.evalue.strip().splitlines()[-1:]]
-    return f"cell [{error.exec_count}] ({heading}) raised {': '.join(reason)}"
+    reason = error.evalue.strip().splitlines()[-1:]
+    said = ": ".join([error.ename, *reason])
+    return CellError(
+        f"cell [{error.exec_count}] ({heading}) raised {said}", error.ename, "".join(reason)
+    )
 
 
 def _last_words(log: Path) -> str:
@@ -103,7 +126,7 @@ def _environment() -> dict[str, str]:
     # In a checkout that is not installed, the kernel would not find the package, or find another.
     source = Path(__file__).resolve().parents[1]
     # As many threads as `make` sets, because sums, and with them outputs, depend on their number.
-    environment = {"OMP_NUM_THREADS": "2", **os.environ}
+    environment = {"OMP_NUM_THREADS": "2", **_KEEPS_MEMORY, **os.environ}
     if environment.get("ROBUSTKIT_HOME"):
         # The kernel works in the folder of the notebooks, where a relative path would mislead.
         environment["ROBUSTKIT_HOME"] = str(

@@ -2,15 +2,19 @@
 
 import hashlib
 import os
+import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from glob import escape
 from http.client import HTTPException
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from robustkit.errors import DataError
 from robustkit.progress import progress
+
+_ABANDONED = 24 * 3600.0
 
 
 def home() -> Path:
@@ -32,8 +36,16 @@ def sha256(path: Path) -> str:
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path in the same folder that replaces `path` only if the block succeeds."""
+    """Yield a temporary path in the same folder that replaces `path` only if the block succeeds.
+
+    What killed processes left of earlier attempts is removed once it is a day old.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    for part in path.parent.glob(f".{escape(path.name)}.*.part"):
+        # Another process may be writing a younger one, or remove this one first.
+        with suppress(FileNotFoundError):
+            if time.time() - part.stat().st_mtime > _ABANDONED:
+                part.unlink()
     with NamedTemporaryFile(
         dir=path.parent, prefix=f".{path.name}.", suffix=".part", delete=False
     ) as file:

@@ -16,8 +16,10 @@ import torch
 from jaxtyping import Float, Shaped
 from matplotlib import pyplot as plt
 from matplotlib.colors import to_rgba
+from matplotlib.mathtext import MathTextParser
 from torch import Tensor
 
+from robustkit.checks import check_held
 from robustkit.errors import InputError
 from robustkit.stats import Interval, wilson
 
@@ -77,11 +79,25 @@ def setup() -> None:
 
 def recolour(svg: str, colours: Mapping[str, str] = DARK) -> str:
     """Return an SVG drawing with every colour of `colours` exchanged, all in one pass."""
+    if not colours:
+        return svg
     swap = {old.lower(): new for old, new in colours.items()}
     names = "|".join(re.escape(old) for old in sorted(swap))
     return re.sub(
         rf"({names})(?![0-9a-z])", lambda found: swap[found[0].lower()], svg, flags=re.IGNORECASE
     )
+
+
+def drawable(text: str) -> str:
+    """Return a text that can be drawn: dollar signs that enclose no mathematics stay dollar signs.
+
+    A name of a class or a file may hold any sign.
+    """
+    try:
+        MathTextParser("path").parse(text)
+    except ValueError:
+        return text.replace("$", r"\$")
+    return text
 
 
 def decision_regions(
@@ -94,15 +110,24 @@ def decision_regions(
     """Shade the class regions of a classifier of the plane and draw its decision boundary.
 
     `predict` maps points (M, 2) to class indices (M,); `extent` is (left, right, bottom, top).
-    Raises `InputError` when the extent is empty.
+    Raises `InputError` when the extent is empty or infinite, fewer than 2 points a side, and for
+    predictions that are no indices.
     """
     left, right, bottom, top = extent
-    if not (left < right and bottom < top):
+    if resolution < 2:
+        raise InputError(f"resolution must be at least 2 points a side, got {resolution}.")
+    if not (left < right and bottom < top and np.isfinite(extent).all()):
         raise InputError(f"extent must be (left, right, bottom, top), increasing; got {extent}.")
     across = torch.linspace(left, right, resolution)
     up = torch.linspace(bottom, top, resolution)
     grid = torch.cartesian_prod(up, across).flip(1)
-    classes = predict(grid).reshape(resolution, resolution).cpu().numpy()
+    found = predict(grid)
+    if found.shape != (len(grid),) or found.is_floating_point():
+        raise InputError(
+            f"predict must map points (M, 2) to class indices (M,), got {found.dtype} of shape "
+            f"{tuple(found.shape)} for {len(grid)} points."
+        )
+    classes = found.reshape(resolution, resolution).cpu().numpy()
     tints = np.array([to_rgba(colour, 0.22) for colour in COLOURS])
     axes.imshow(tints[classes % len(COLOURS)], origin="lower", extent=extent, aspect="equal")
     for index in np.unique(classes):
@@ -129,13 +154,21 @@ def robustness_curve(
 
     `distances` (N,) holds 0 for images that are misclassified as they are and inf where no
     boundary was found. `position` picks colour and dash. The band is Wilson's 95% interval at each
-    radius. Returns the drawn columns: radius, share, low, high.
+    radius. Returns the drawn columns: radius, share, low, high. Raises `InputError` for anything
+    but a vector of numbers.
     """
-    values = np.sort(np.asarray(distances, dtype=float))
+    try:
+        values = np.sort(np.asarray(distances, dtype=float))
+    except (TypeError, ValueError, MemoryError) as error:
+        raise InputError(f"distances must be numbers on the CPU: {error}") from error
+    if values.ndim != 1 or len(values) == 0:
+        raise InputError(f"distances must be a vector (N,), N > 0, got shape {values.shape}.")
     finite = values[np.isfinite(values)]
     end = finite.max() if len(finite) else 1.0
     grid = np.linspace(0, end, 120) if radii is None else np.asarray(radii, dtype=float)
     standing = len(values) - np.searchsorted(values, grid, side="right")
+    if not np.isfinite(grid).all():
+        raise InputError("radii must be finite numbers.")
     bands = [wilson(int(count), len(values)) for count in standing]
     columns = {
         "radius": grid.tolist(),
@@ -152,6 +185,9 @@ def robustness_curve(
 class Columns(Protocol):
     """Columns by name: a dictionary, or a data frame."""
 
+    def __contains__(self, name: object, /) -> bool:
+        """Tell whether there is such a column."""
+
     def __getitem__(self, name: str, /) -> Any:
         """Return one column."""
 
@@ -159,8 +195,13 @@ class Columns(Protocol):
 def banded_line(axes: "Axes", columns: Columns, *, label: str, position: int = 0) -> None:
     """Draw columns "radius" and "share" as a line with the band between "low" and "high".
 
-    `position` picks colour and dash, so that lines differ without colour too.
+    `position` picks colour and dash, so that lines differ without colour too. Raises `InputError`
+    when a column is absent.
     """
+    names = ("radius", "share", "low", "high")
+    absent = [name for name in names if name not in columns]
+    if absent:
+        raise InputError(f"columns must hold {', '.join(names)}; {', '.join(absent)} is absent.")
     colour = COLOURS[position % len(COLOURS)]
     across = np.asarray(columns["radius"])
     axes.plot(
@@ -169,7 +210,7 @@ def banded_line(axes: "Axes", columns: Columns, *, label: str, position: int = 0
         color=colour,
         linestyle=DASHES[position % len(DASHES)],
         linewidth=2,
-        label=label,
+        label=drawable(label),
     )
     axes.fill_between(
         across,
@@ -196,7 +237,7 @@ def interval_rows(
         high = row.high if np.isfinite(row.high) else axes.get_xlim()[1]
         axes.plot([row.low, high], [height, height], color=colour, linewidth=2.5)
         axes.plot(row.estimate, height, MARKERS[position % len(MARKERS)], color=colour)
-    axes.set_yticks(range(len(names)), names[::-1])
+    axes.set_yticks(range(len(names)), [drawable(name) for name in names[::-1]])
     axes.set_ylim(-0.6, len(names) - 0.4)
 
 
@@ -206,8 +247,15 @@ def image_grid(
     """Draw rows of images in [0, 1], a name at the left of each row and a title over each column.
 
     Every row holds N images (N, C, H, W) with one or three channels. Returns the figure. Raises
-    `InputError` when rows differ in length.
+    `InputError` when rows differ in length or are no images.
     """
+    for name, images in rows.items():
+        if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
+            raise InputError(
+                f"row {name!r} must be images (N, C, H, W) of one or three channels, got shape "
+                f"{tuple(images.shape)}."
+            )
+        check_held(f"row {name!r}", images)
     counts = {len(images) for images in rows.values()}
     if len(counts) != 1 or counts == {0}:
         raise InputError(f"every row needs the same number of images, at least one; got {counts}.")
@@ -222,7 +270,7 @@ def image_grid(
             axes.imshow(pixels.repeat(3, axis=2) if pixels.shape[2] == 1 else pixels)
             axes.set(xticks=[], yticks=[])
             sns.despine(ax=axes, left=True, bottom=True)
-        line[0].set_ylabel(name, rotation=0, ha="right", va="center")
+        line[0].set_ylabel(drawable(name), rotation=0, ha="right", va="center")
     for axes, title in zip(grid[0], titles or [], strict=False):
-        axes.set_title(title, fontsize="small", loc="center")
+        axes.set_title(drawable(title), fontsize="small", loc="center")
     return figure

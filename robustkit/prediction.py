@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor, nn
 
-from robustkit.checks import check_images, check_logits, check_model
+from robustkit.checks import check_held, check_images, check_logits, check_model, run_model
 from robustkit.data import as_float
 from robustkit.errors import InputError
 
@@ -35,11 +35,16 @@ def labels_and_classes(
     if batch_size < 1:
         raise InputError(f"batch_size must be at least 1, got {batch_size}.")
     device = next((parameter.device for parameter in model.parameters()), images.device)
+    if device.type != "meta":
+        check_held("images", images)
+    # Such a model would have to find the levels of floating point images again.
+    levels = getattr(model, "takes_levels", False)
     labels, not_a_number, classes = [], torch.zeros((), dtype=torch.bool, device=device), 0
     for batch in images.split(batch_size):
         batch = batch.to(device)
-        logits = model(as_float(batch))
+        logits = run_model(model, batch if levels else as_float(batch))
         check_logits(logits, len(batch))
+        check_held("the logits of the model", logits)
         not_a_number |= logits.isnan().any()
         classes = logits.shape[1]
         labels.append(logits.argmax(dim=1))

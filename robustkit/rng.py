@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from robustkit.checks import check_size
 from robustkit.errors import InputError
 
 
@@ -43,6 +44,7 @@ def _mix(bits: Int[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
 def _states(seed: int, stream: str, indices: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
     if indices.ndim != 1 or indices.dtype != torch.int64:
         raise InputError("indices must be a one-dimensional int64 tensor, one index an image.")
+    check_size("indices", indices)
     digest = hashlib.sha256(f"{seed}/{stream}".encode()).digest()
     key = _signed(int.from_bytes(digest[:8], "little"))
     return _mix(_mix(indices * _GOLDEN + key) ^ key)
@@ -51,6 +53,11 @@ def _states(seed: int, stream: str, indices: Int[Tensor, " n"]) -> Int[Tensor, "
 def _bits(seed: int, stream: str, indices: Int[Tensor, " n"], size: int) -> Int[Tensor, "n size"]:
     counter = torch.arange(1, size + 1, device=indices.device) * _GOLDEN
     return _mix(_states(seed, stream, indices)[:, None] + counter)
+
+
+def _check_shape(shape: tuple[int, ...]) -> None:
+    if min(shape, default=0) < 0:
+        raise InputError(f"shape must be at least 0 each, got {shape}.")
 
 
 def words(
@@ -63,6 +70,8 @@ def words(
     is the caller's. Together the parts cover `(N, count)` once.
     Raises `InputError` when `indices` is not a one-dimensional int64 tensor.
     """
+    if count < 0:
+        raise InputError(f"count must be at least 0, got {count}.")
     states = _states(seed, stream, indices)
     counter = torch.arange(1, count + 1, device=indices.device) * _GOLDEN
     height, width = max(1, block // max(count, 1)), min(block, count)
@@ -85,6 +94,7 @@ def uniform(
     `stream` names the purpose ("noise", "start/3"), so that two uses never share numbers.
     Raises `InputError` when `indices` is not a one-dimensional int64 tensor.
     """
+    _check_shape(shape)
     digits = 53 if dtype == torch.float64 else 24
     bits = _bits(seed, stream, indices, math.prod(shape))
     values = _shift(bits, 64 - digits).to(torch.float64) * 2.0**-digits
@@ -103,6 +113,7 @@ def normal(
     Box-Muller on `uniform`; equal across devices up to the rounding of log and cos.
     Raises `InputError` when `indices` is not a one-dimensional int64 tensor.
     """
+    _check_shape(shape)
     size = math.prod(shape)
     half = (size + 1) // 2
     pairs = uniform(seed, stream, indices, (2, half), torch.float64)

@@ -52,7 +52,9 @@ def run(
 
     A run at default parameters is installed where the book reads it: the smoke notebook beside
     its text and with the prose of today, the records of other profiles under `book/results/`.
-    `timeout` is in seconds a cell. Raises `InputError` before anything runs, and `RunError` that
+    `timeout` is in seconds a cell.
+
+    Raises `InputError` before anything runs, and `RunError` that says what cannot be written, or
     names the failed cell and where the notebook is kept; a failed or interrupted run leaves the
     previous record whole, and the pieces of work that it had finished for the next one.
     """
@@ -109,9 +111,11 @@ def _execute(planned: Plan, timeout: float | None, collected: list[dict[str, Any
     from robustkit import execution
 
     folder = planned.folder
-    # Only the holder of the lock makes these; what is there was left by a killed process.
+    # Only the holder of the lock makes these; what is there was left by a killed process, whose
+    # kernel may live a second longer and write there still.
     for leftover in folder.parent.glob(f".{folder.name}-*"):
-        shutil.rmtree(leftover)
+        log.warning("this run was killed before it finished; it starts again")
+        shutil.rmtree(leftover, ignore_errors=True)
     with TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as name:
         output = Path(name) / f"{planned.chapter}.ipynb"
         start = time.perf_counter()
@@ -132,13 +136,9 @@ def _execute(planned: Plan, timeout: float | None, collected: list[dict[str, Any
             if collected:
                 record["provenance"]["shards"] = collected
         except RunError as error:
-            failed = folder / "failed.ipynb"
-            execution.keep_failed(output, failed)
             reason = str(error).rstrip(".")
-            raise RunError(
-                f"chapter {planned.chapter} failed: {reason}; the notebook as far as it came is "
-                f"{failed}"
-            ) from error
+            kept = execution.keep_failed(output, folder / "failed.ipynb")
+            raise RunError(f"chapter {planned.chapter} failed: {reason}; {kept}") from error
         notebooks.clean(notebook)
         notebooks.write(output, notebook, record)
         records.write(Path(name) / "record.json", record)
@@ -192,15 +192,20 @@ def _page(result: RunResult, text: str) -> str:
 @contextmanager
 def _lock(planned: Plan) -> Iterator[None]:
     folder = planned.folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder.with_suffix(".lock"))
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        log.warning("another process runs this very run; waiting for it")
-        lock.acquire()
-    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            log.warning("another process runs this very run; waiting for it")
+            lock.acquire()
         yield
+    except OSError as error:
+        raise RunError(
+            f"the files of chapter {planned.chapter} cannot be written: {error}. The record of "
+            "before, if there is one, is whole; see to the disk and run it again."
+        ) from error
     finally:
         lock.release()
 

@@ -91,7 +91,7 @@ def bootstrap(
     """Return a statistic of (N,) values with its percentile bootstrap interval over observations.
 
     `statistic` is "mean", "median" or a function from (R, N) to (R,). Raises `InputError` on NaN,
-    an empty sample or resamples < 1. Source: Efron, Ann. Statist. 1979.
+    an empty sample, resamples < 1 or seed < 0. Source: Efron, Ann. Statist. 1979.
     """
     sample, one = _sample(values), _statistic(statistic)
     return _percentile(lambda rows: one(sample[rows]), len(sample), level, resamples, seed)
@@ -127,8 +127,10 @@ def _percentile(
     statistic: Callable[[Indices], Array], count: int, level: float, resamples: int, seed: int
 ) -> Interval:
     _check_level(level)
-    if resamples < 1:
-        raise InputError(f"resamples must be at least 1, got {resamples}.")
+    if resamples < 1 or seed < 0:
+        raise InputError(
+            f"resamples must be at least 1 and seed at least 0, got {resamples} and {seed}."
+        )
     generator = np.random.default_rng(seed)
     # A few million picks at a time: all resamples of a large sample would not fit in memory.
     rows = max(1, 4_000_000 // count)
@@ -155,7 +157,11 @@ def _statistic(statistic: Statistic) -> Callable[[Array], Array]:
 
 
 def _sample(values: ArrayLike) -> Array:
-    sample = np.asarray(values, dtype=np.float64)
+    try:
+        sample = np.asarray(values, dtype=np.float64)
+    # A tensor without values or on a GPU, a ragged list, more than memory holds.
+    except (TypeError, ValueError, MemoryError) as error:
+        raise InputError(f"a sample must be a vector of numbers on the CPU: {error}") from error
     if sample.ndim != 1 or len(sample) == 0:
         raise InputError(f"a sample must be a non-empty vector, got shape {sample.shape}.")
     if np.isnan(sample).any():

@@ -6,7 +6,14 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
-from robustkit.checks import check_images, check_labels, check_logits, check_model
+from robustkit.checks import (
+    check_held,
+    check_images,
+    check_labels,
+    check_logits,
+    check_model,
+    run_model,
+)
 from robustkit.errors import InputError
 
 
@@ -32,6 +39,9 @@ class Classifier:
                 "the model was built or loaded inside torch.inference_mode(), so that no gradient "
                 "can pass it; build it outside."
             )
+        if labels is not None:
+            # The first call tells how many classes there are; labels are copied before.
+            check_held("labels", labels)
         self.model, self.labels, self.classes = model, labels, 0
         self.forwards = torch.zeros(count, dtype=torch.int64, device=device)
         self.backwards = torch.zeros(count, dtype=torch.int64, device=device)
@@ -87,8 +97,9 @@ class Classifier:
         # An attack may try several candidates of one image in one call.
         self.forwards.index_add_(0, rows, torch.ones_like(rows))
         self.forward_calls += 1
-        logits: Tensor = self.model(images)
+        logits = run_model(self.model, images)
         check_logits(logits, len(images))
+        check_held("the logits of the model", logits)
         if self.classes == 0:
             self.classes = logits.shape[1]
             if self.labels is not None:
@@ -142,13 +153,20 @@ def class_gradients(
     Row i of `classes` names the classes whose logits are differentiated at image i. One forward
     call and `chosen` backward calls serve the whole batch. Works in a caller's `torch.no_grad()`.
     Raises `InputError` for images or a model that `robustkit.checks` refuses (any finite range of
-    pixels is accepted) and for logits without a gradient.
+    pixels is accepted), for logits without a gradient, and for classes that the model lacks.
     """
     check_images(images, unit_range=False)
+    if classes.ndim != 2 or len(classes) != len(images) or 0 in classes.shape:
+        raise InputError(
+            f"classes must be ({len(images)}, chosen), at least one an image, got shape "
+            f"{tuple(classes.shape)}."
+        )
     with torch.inference_mode(False):
         rows = torch.arange(len(images), device=images.device)
         classifier = Classifier(model, len(images), images.device)
         inputs, logits = classifier.graph(images.clone(), rows)
+        check_labels(classes.flatten(), classes.numel(), logits.shape[1])
+        classes = classes.to(rows)
         gradients = []
         for column in range(classes.shape[1]):
             weights = torch.zeros_like(logits).scatter_(1, classes[:, column, None], 1.0)

@@ -12,6 +12,7 @@ from robustkit.attacks.box import Bounds
 from robustkit.attacks.classifier import lead, lead_weights, rounding
 from robustkit.attacks.result import AttackResult
 from robustkit.attacks.trial import Trial
+from robustkit.checks import check_held
 from robustkit.errors import InputError
 from robustkit.shapes import chunks, precise, rows_of
 
@@ -211,6 +212,7 @@ def _check_start(start: Tensor, trial: Trial) -> Tensor:
             f"start must be floating point of the images' shape {tuple(images.shape)}, got "
             f"{start.dtype} of shape {tuple(start.shape)}."
         )
+    check_held("start", start)
     points = start.detach().to(images)
     outside = int((~trial.box.contains(points)).sum())
     if outside:

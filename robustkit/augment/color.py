@@ -14,10 +14,12 @@ from robustkit.augment.operation import (
     working_dtype,
 )
 from robustkit.augment.tone_tables import curve_tables, look_up, table_cells
+from robustkit.checks import check_held, check_size
 from robustkit.errors import InputError
 
 # Cells a half-wave of the highest frequency: the table is then off by 0.0006 of each amplitude.
 _CELLS = 32
+_HIGHEST = 2**20
 
 
 @dataclass(frozen=True)
@@ -127,13 +129,35 @@ def tone_curve(
             f"coefficients must be {(*images.shape[:2], 'K')}, a row a channel, got "
             f"{tuple(coefficients.shape)}."
         )
+    check_size("coefficients", coefficients)
+    if not coefficients.is_floating_point() or coefficients.device != images.device:
+        raise InputError(
+            f"coefficients must be floating point on {images.device}, got {coefficients.dtype} on "
+            f"{coefficients.device}."
+        )
+    if first is not None:
+        _check_first(first, len(images))
+    coefficients = coefficients.to(working_dtype(images.dtype))
     if cells is None:
+        if first is not None:
+            check_held("first", first)
         lowest = 1 if first is None else int(first.max())
+        if lowest > _HIGHEST:
+            raise InputError(f"first must be at most {_HIGHEST}, got {lowest}.")
         cells = max(_CELLS * (lowest + coefficients.shape[2] - 1), 1)
     if cells < 1:
         raise InputError(f"cells must be at least 1, got {cells}.")
     with without_autocast(images.device):
         return look_up(images, curve_tables(coefficients, first, cells=cells))
+
+
+def _check_first(first: Shaped[Tensor, "..."], count: int) -> None:
+    if first.shape != (count,) or first.dtype != torch.int64:
+        raise InputError(
+            f"first must be int64 of shape ({count},), one frequency an image, got {first.dtype} "
+            f"of shape {tuple(first.shape)}."
+        )
+    check_size("first", first)
 
 
 def _uniform_integer(

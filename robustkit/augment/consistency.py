@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from robustkit.checks import check_held
 from robustkit.errors import InputError
 
 # As published: a probability that underflows would make the logarithm of the mixture infinite.
@@ -47,5 +48,6 @@ def _check(logits: tuple[Tensor, ...]) -> None:
                 f"logits must be floating point and all of one shape (N, K), got {views.dtype} of "
                 f"shape {tuple(views.shape)} beside {tuple(shape)}."
             )
+        check_held("logits", views)
     if shape.numel() == 0:
         raise InputError(f"the batch is empty: logits have shape {tuple(shape)}.")

@@ -9,8 +9,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
+from robustkit.arguments import check_count
 from robustkit.augment.operation import check_augmentable, on_device, working_dtype
 from robustkit.augment.sine_modes import folded_deviations, sine_series
+from robustkit.checks import check_size
 from robustkit.errors import InputError
 
 # The share of the way to the first fold that a certified displacement goes at most.
@@ -125,9 +127,14 @@ def temperature_range(
 
     At the lowest the typical displacement `side sqrt(pi T log c) / 2` is half a pixel. At the
     highest it is `side / (pi c)`, where the map begins to fold; it is never below the lowest.
+    Raises `InputError` for a side below one pixel and a dtype that is not floating point.
 
     Source: Petrini et al., NeurIPS 2021; the published code of PRIME.
     """
+    check_count("side", side, 1)
+    if not dtype.is_floating_point:
+        raise InputError(f"dtype must be floating point, got {dtype}.")
+    check_size("cutoffs", cutoffs)
     frequency = cutoffs.to(dtype)
     spread = math.pi * frequency.log()
     lowest = 1 / (spread * side**2)
@@ -170,6 +177,12 @@ def warp(
     if displacement.shape != (count, 2, height, width):
         raise InputError(
             f"displacement must be {(count, 2, height, width)}, got {tuple(displacement.shape)}."
+        )
+    check_size("displacement", displacement)
+    if displacement.device != images.device:
+        raise InputError(
+            f"the displacement is on {displacement.device} and the images are on {images.device}; "
+            "move them to one."
         )
     dtype, device = working_dtype(images.dtype), images.device
     across = torch.linspace(-1, 1, width, dtype=dtype, device=device).expand(height, -1)
@@ -236,6 +249,7 @@ def _check_pairs(name: str, values: Shaped[Tensor, "..."]) -> None:
             f"{name} must be floating point (N, 2, rows, columns), for the displacement to the "
             f"right and downwards, got {values.dtype} of shape {tuple(values.shape)}."
         )
+    check_size(name, values)
 
 
 def _corners(displacement: Float[Tensor, "n 2 h w"]) -> Iterator[tuple[_Row, _Row]]:

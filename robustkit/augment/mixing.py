@@ -17,7 +17,7 @@ from robustkit.augment.operation import (
     without_autocast,
     working_dtype,
 )
-from robustkit.checks import check_images
+from robustkit.checks import check_device, check_images
 from robustkit.errors import InputError, unknown
 
 MIXINGS = ("code", "paper")
@@ -98,6 +98,11 @@ def mix(
         )
     else:
         _check_replay(parameters, images.shape, len(operations))
+        if parameters.weights.device != images.device:
+            raise InputError(
+                f"the mixture was drawn on {parameters.weights.device} and the images are on "
+                f"{images.device}; move them to one."
+            )
         weights, calls = parameters.weights, iter(parameters.calls)
     count = len(images)
     with without_autocast(images.device):
@@ -140,7 +145,7 @@ def sample_mixture(
     """
     check_operations(operations)
     weights, calls = _draw(
-        operations, shape, width, depth, mixing, generator, dtype, torch.device(device)
+        operations, shape, width, depth, mixing, generator, dtype, check_device(device)
     )
     return Mixture(weights, tuple(calls), (shape[1], shape[2], shape[3]), len(operations))
 
@@ -172,6 +177,8 @@ def _draw(
     """Return the weights, and the calls as they are asked for: they need not exist all at once."""
     if len(shape) != 4:
         raise InputError(f"shape must be (N, C, H, W), got {tuple(shape)}.")
+    if min(shape) < 1:
+        raise InputError(f"shape must be at least 1 each, got {tuple(shape)}.")
     if min(width, depth) < 1:
         raise InputError(f"width and depth must be at least 1, got {width} and {depth}.")
     if mixing not in MIXINGS:

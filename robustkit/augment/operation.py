@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
+from robustkit.checks import check_size
 from robustkit.errors import InputError
 
 # A tensor whose first dimension is the image, or a frozen dataclass of such tensors.
@@ -72,6 +73,8 @@ def on_device(generator: torch.Generator, device: torch.device) -> torch.Generat
             f"the generator is on {generator.device} and the images are on {device}; pass "
             "torch.Generator(), which serves images on every device."
         )
+    if device.type == "meta":
+        raise InputError("nothing can be drawn on the device 'meta', which holds no values.")
     seed = int(torch.randint(2**62, (), generator=generator))
     return torch.Generator(device).manual_seed(seed)
 
@@ -98,6 +101,7 @@ def check_augmentable(images: Shaped[Tensor, "..."]) -> None:
             f"images must be floating point in [0, 1], got {images.dtype}; "
             "convert 8-bit images with robustkit.data.to_float(images)."
         )
+    check_size("images", images)
 
 
 def check_operations(operations: Sequence[object]) -> None:

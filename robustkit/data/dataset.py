@@ -10,6 +10,7 @@ from jaxtyping import Float, Int, Shaped, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
+from robustkit.checks import check_held, check_size
 from robustkit.errors import InputError
 
 
@@ -40,6 +41,21 @@ class Dataset:
         )
 
 
+def check_dataset(dataset: Dataset) -> None:
+    """Refuse images that are no batch, labels not one an image, and tensors without values.
+
+    Raises `InputError`.
+    """
+    images, labels = dataset.images, dataset.labels
+    if images.ndim < 2 or labels.shape != images.shape[:1]:
+        raise InputError(
+            f"a dataset has images (N, *shape) and labels (N,), got {tuple(images.shape)} and "
+            f"{tuple(labels.shape)}."
+        )
+    check_held("images", images)
+    check_held("labels", labels)
+
+
 class Content(NamedTuple):
     """What a reader of one source returns: arrays shaped as in `Dataset`, and the files read."""
 
@@ -61,6 +77,7 @@ def to_float(
             f"to_float takes uint8 images, got {images.dtype}; floating images are used as they "
             "are, once they lie in [0, 1]."
         )
+    check_size("images", images)
     if not dtype.is_floating_point:
         raise InputError(f"dtype must be floating point, got {dtype}.")
     return images.to(dtype) / 255

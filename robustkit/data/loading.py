@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from robustkit import inputs
+from robustkit.checks import check_device
 from robustkit.data import cifar, digits, folder, mnist, patches
 from robustkit.data.dataset import Content, Dataset
 from robustkit.errors import InputError, unknown
@@ -62,7 +63,7 @@ def load(
             raise InputError(f"{argument} must be at least 1, got {value}.")
     if kind != _FOLDER and size is not None:
         raise InputError(f"size is for {_FOLDER}:PATH; the images of {name!r} have one size.")
-    _check_device(device)
+    check_device(device)
 
     if kind == _FOLDER:
         root = Path(path).expanduser().resolve()
@@ -79,13 +80,3 @@ def load(
         labels=torch.tensor(content.labels[:limit].astype(np.int64), device=device),
         classes=content.classes,
     )
-
-
-def _check_device(device: str | torch.device) -> None:
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).partition("\n")[0]
-        raise InputError(
-            f"device {str(device)!r} cannot be used here ({reason}); use 'cpu'."
-        ) from error

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from robustkit.checks import check_device, check_held
 from robustkit.errors import InputError
 
 
@@ -16,12 +17,12 @@ def dct_matrix(
     """Return the orthonormal DCT-II matrix: row k holds the cosine with k half-periods.
 
     Its product with a vector of length `size` is the transform, that of its transpose the inverse.
-    Raises `InputError` unless `size` is positive. Source: Ahmed, Natarajan and Rao, IEEE Trans.
-    Computers 1974.
+    Raises `InputError` unless `size` is positive and the device is there. Source: Ahmed, Natarajan
+    and Rao, IEEE Trans. Computers 1974.
     """
     if size < 1:
         raise InputError(f"size must be at least 1, got {size}.")
-    return _matrix(size, dtype, torch.device(device)).clone()
+    return _matrix(size, dtype, check_device(device)).clone()
 
 
 def dct(images: Shaped[Tensor, "..."]) -> Float[Tensor, "..."]:
@@ -50,6 +51,7 @@ def _matrices(images: Tensor) -> tuple[Tensor, Tensor]:
             f"the transform takes floating point images (..., H, W), got {images.dtype} of shape "
             f"{tuple(images.shape)}; convert 8-bit images with robustkit.data.to_float(images)."
         )
+    check_held("images", images)
     height, width = images.shape[-2:]
     if height == 0 or width == 0:
         raise InputError(f"the images are empty: shape {tuple(images.shape)}.")

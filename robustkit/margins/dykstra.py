@@ -8,7 +8,7 @@ from torch import Tensor
 
 from robustkit.arguments import Number, check_count, check_nonnegative
 from robustkit.attacks.ball import per_image
-from robustkit.checks import check_images
+from robustkit.checks import check_held, check_images
 from robustkit.errors import InputError
 from robustkit.shapes import lengths_of, precise, rows_of
 
@@ -65,6 +65,7 @@ def project_ball_box(
         raise InputError(f"lower must be below upper, got {lower} and {upper}.")
     if (transform is None) != (inverse is None):
         raise InputError("transform and inverse come together; an involution is both.")
+    check_held("centre", centre)
     radii = per_image("radius", radius, points)
     # In the coordinates of the box: a rotation leaves the ball a ball, and is paid for once.
     middle = _mapped(inverse, centre.to(precise(centre)))

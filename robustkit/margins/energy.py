@@ -7,7 +7,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from robustkit.arguments import Number, check_count
-from robustkit.checks import check_images
+from robustkit.checks import check_held, check_images
 from robustkit.errors import InputError, unknown
 from robustkit.margins.subspaces import Subspace
 from robustkit.shapes import precise
@@ -85,6 +85,7 @@ def energy_percentile(
         )
     if not 0 < percentile < 100:
         raise InputError(f"percentile must lie in (0, 100), got {percentile}.")
+    check_held("energies", energies)
     rows = energies.detach().double().cpu().numpy()
     return [quantile_interval(row, percentile / 100, level=level) for row in rows]
 

@@ -96,6 +96,8 @@ def random_subspaces(
     Subspace i depends on the seed, i and the dimension alone. Raises `InputError` for a dimension
     that does not fit.
     """
+    if min(shape, default=0) < 1:
+        raise InputError(f"shape is that of an image or vector, at least 1 each, got {shape}.")
     most = math.prod(shape) if inside is None else inside.dim
     if not 1 <= dim <= most or count < 1:
         raise InputError(

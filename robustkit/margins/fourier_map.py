@@ -10,7 +10,14 @@ from torch import Tensor, nn
 from robustkit import rng
 from robustkit.arguments import Number, check_count, check_nonnegative, keys_of
 from robustkit.attacks.box import Bounds, check_batch
-from robustkit.checks import check_labels, check_logits, check_model
+from robustkit.checks import (
+    check_device,
+    check_held,
+    check_labels,
+    check_logits,
+    check_model,
+    run_model,
+)
 from robustkit.errors import InputError
 from robustkit.progress import progress
 from robustkit.shapes import precise
@@ -78,7 +85,7 @@ def fourier_basis(
     """
     if min(size) < 1:
         raise InputError(f"size must be (H, W), at least 1 each, got {size}.")
-    pair = torch.tensor([[vertical, horizontal]], device=device)
+    pair = torch.tensor([[vertical, horizontal]], device=check_device(device))
     return _waves(size, pair, dtype)[0]
 
 
@@ -119,7 +126,7 @@ def fourier_error_map(
         raise InputError(f"images must be (N, C, H, W), got shape {tuple(images.shape)}.")
     box = check_batch(images, bounds)
     check_model(model)
-    example = model(images[:1])
+    example = run_model(model, images[:1])
     check_logits(example, 1)
     check_labels(labels, len(images), example.shape[1])
     keys = keys_of(indices, images)
@@ -154,6 +161,9 @@ def fold_frequencies(
     image: i / H and j / W cycles a pixel, from 0 to 0.5. That is the axis on which the DCT
     coefficient i of H lies at i / (2 H), so that the two can be shown side by side.
     """
+    if values.ndim != 2 or 0 in values.shape:
+        raise InputError(f"a map has shape (H, W) and is not empty, got {tuple(values.shape)}.")
+    check_held("values", values)
     plain = torch.fft.ifftshift(values)
     down = plain + plain.flip(0).roll(1, 0)
     both = down + down.flip(1).roll(1, 1)

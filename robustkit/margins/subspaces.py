@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
+from robustkit.checks import check_held
 from robustkit.errors import InputError
 from robustkit.margins.dct import dct_matrix
 from robustkit.shapes import precise
@@ -137,6 +138,7 @@ class Fourier:
         _, height, width = check_shape(self.shape)
         if self.mask.shape != (height, width) or self.mask.dtype != torch.bool:
             raise InputError(f"the mask must be boolean of shape ({height}, {width}).")
+        check_held("mask", self.mask)
         opposite = self.mask.flip(0, 1).roll((1, 1), (0, 1))
         if not bool(self.mask.any()) or bool((self.mask != opposite).any()):
             raise InputError(
@@ -186,6 +188,7 @@ class Span:
                 f"a basis has shape (dim, *shape) with dim at most the size of an image, got "
                 f"{tuple(self.basis.shape)}."
             )
+        check_held("basis", self.basis)
         rows = self.basis.detach().flatten(1)
         gram = rows.double() @ rows.double().mT
         error = float((gram - torch.eye(len(gram), device=gram.device)).abs().max())
@@ -262,3 +265,9 @@ def check_fit(images: Shaped[Tensor, "..."], shape: Sequence[int]) -> None:
             f"the subspace is one of images of shape {tuple(shape)}, got a batch of shape "
             f"{tuple(images.shape)}."
         )
+    if not images.is_floating_point() and not images.is_complex():
+        raise InputError(
+            f"images must be floating point, got {images.dtype}; convert 8-bit images with "
+            "robustkit.data.to_float(images)."
+        )
+    check_held("images", images)

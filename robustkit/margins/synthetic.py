@@ -9,6 +9,7 @@ from torch import Tensor
 
 from robustkit import rng
 from robustkit.arguments import Number
+from robustkit.checks import check_held
 from robustkit.data import Dataset
 from robustkit.errors import InputError
 
@@ -139,6 +140,7 @@ def directional(
     Column 0 of the basis is v. Raises `InputError` outside those ranges. Source: Ortiz-Jimenez et
     al., Neural anisotropy directions, NeurIPS 2020, with the defaults of its authors' code.
     """
+    check_held("direction", direction)
     vector = direction.detach().flatten().to("cpu", torch.float64)
     size = len(vector)
     _check(count, size, gap=gap, sigma=sigma)

@@ -5,6 +5,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from robustkit.errors import InputError
+from robustkit.models.sizes import check_sizes
 
 
 def _check_size(images: Shaped[Tensor, "..."]) -> None:
@@ -25,6 +26,7 @@ class LeNet(nn.Module):
 
     def __init__(self, *, classes: int = 10, channels: int = 1) -> None:
         super().__init__()
+        check_sizes(classes, channels)
         self.conv1 = nn.Conv2d(channels, 6, 5, padding=2)
         self.conv2 = nn.Conv2d(6, 16, 5)
         self.linear1 = nn.Linear(16 * 5 * 5, 120)
@@ -50,6 +52,7 @@ class WideLeNet(nn.Module):
 
     def __init__(self, *, classes: int = 10, channels: int = 1) -> None:
         super().__init__()
+        check_sizes(classes, channels)
         self.conv1 = nn.Conv2d(channels, 32, 3, padding=1)
         self.conv2 = nn.Conv2d(32, 64, 3, padding=1)
         self.linear1 = nn.Linear(64 * 7 * 7, 200)

@@ -6,6 +6,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from robustkit.errors import InputError
+from robustkit.models.sizes import check_sizes
+
 
 class SubsampledIdentity(nn.Module):
     """The shortcut without parameters: every second pixel, new channels filled with zeros.
@@ -71,6 +74,11 @@ class CifarResNet(nn.Module):
         channels: int = 3,
     ) -> None:
         super().__init__()
+        check_sizes(classes, channels)
+        if min([*blocks, *widths], default=0) < 1 or len(blocks) != len(widths):
+            raise InputError(
+                f"blocks and widths must be at least 1 for each stage, got {blocks} and {widths}."
+            )
         self.conv1 = nn.Conv2d(channels, widths[0], 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(widths[0])
         self.stages: list[str] = []

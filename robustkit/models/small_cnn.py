@@ -4,6 +4,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from robustkit.models.sizes import check_sizes
+
 
 class SmallCNN(nn.Module):
     """Three 3 x 3 convolutions with batch normalisation, an average over the plane, a linear layer.
@@ -14,6 +16,7 @@ class SmallCNN(nn.Module):
 
     def __init__(self, *, classes: int = 10, channels: int = 3) -> None:
         super().__init__()
+        check_sizes(classes, channels)
         self.conv1 = nn.Conv2d(channels, 16, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(16)
         self.conv2 = nn.Conv2d(16, 32, 3, stride=2, padding=1, bias=False)

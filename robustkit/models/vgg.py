@@ -3,6 +3,8 @@
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from robustkit.models.sizes import check_sizes
+
 _WIDTHS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
 
 
@@ -16,6 +18,7 @@ class VGG19(nn.Module):
 
     def __init__(self, *, classes: int = 10, channels: int = 3) -> None:
         super().__init__()
+        check_sizes(classes, channels)
         layers: list[nn.Module] = []
         inputs = channels
         for width, count in _WIDTHS:

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from robustkit.checks import check_images
+from robustkit.checks import check_images, run_model
 from robustkit.data import as_float
 from robustkit.errors import InputError
 
@@ -62,7 +62,7 @@ def adapt_batch_norm(
     device = next((parameter.device for parameter in adapted.parameters()), images.device)
     hooks = [meter.layer.register_forward_pre_hook(meter.measure) for meter in meters]
     for batch in images.split(batch_size):
-        adapted(as_float(batch.to(device)))
+        run_model(adapted, as_float(batch.to(device)))
     for hook, meter in zip(hooks, meters, strict=True):
         hook.remove()
         meter.conclude()

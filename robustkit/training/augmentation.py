@@ -5,6 +5,8 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from robustkit import rng
+from robustkit.arguments import check_count
+from robustkit.checks import check_held
 from robustkit.errors import InputError
 
 
@@ -20,8 +22,16 @@ def crop_and_flip(
 
     What leaves the frame is filled by reflection, as a random crop of the padded image would be.
     The draw for an image is keyed by its position `indices` in the dataset and by the epoch, so it
-    does not depend on the batch. Raises `InputError` when a side is not longer than `padding`.
+    does not depend on the batch. Raises `InputError` for other shapes, and when a side
+    is not longer than `padding`.
     """
+    if images.ndim != 4 or indices.shape != images.shape[:1] or 0 in images.shape:
+        raise InputError(
+            f"images must be a batch (N, C, H, W) with one index each, got {tuple(images.shape)} "
+            f"and {tuple(indices.shape)}."
+        )
+    check_held("images", images)
+    check_count("padding", padding, 0)
     height, width = images.shape[-2:]
     if min(height, width) <= padding:
         raise InputError(

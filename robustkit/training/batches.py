@@ -9,6 +9,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from robustkit.data import as_float
+from robustkit.errors import InputError
 from robustkit.training.augmentation import crop_and_flip
 from robustkit.training.losses import VIEWS
 from robustkit.training.settings import Settings
@@ -42,6 +43,11 @@ def prepare(
                 # A transform may work in place.
                 views = [transform(batch.clone()) for _ in range(VIEWS - 1)]
                 batch = torch.cat([batch, *views])
+        if len(batch) != len(images) * (1 if settings.consistency is None else VIEWS):
+            raise InputError(
+                f"the transform made {len(batch)} images of {len(images)}; it must keep their "
+                "number."
+            )
     if settings.adversarial is not None:
         # Imported here, so that a run without attacks does not depend on their source files.
         from robustkit.attacks import pgd

@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from robustkit.checks import check_logits, run_model
 from robustkit.training.settings import Settings
 
 VIEWS = 3
@@ -23,7 +24,8 @@ def batch_loss(
     all views; the logits are those of the clean ones. The network sees all views in one batch.
     Source: Hendrycks et al., AugMix, ICLR 2020, section 3.
     """
-    logits = model(batch)
+    logits = run_model(model, batch)
+    check_logits(logits, len(batch))
     if settings.consistency is None:
         return F.cross_entropy(logits, targets, label_smoothing=settings.label_smoothing), logits
     # Imported here, so that a run without it does not depend on the augmentations' source files.

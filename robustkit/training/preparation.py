@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from robustkit import models
+from robustkit.checks import check_device
 from robustkit.data import Dataset
+from robustkit.data.dataset import check_dataset
 from robustkit.errors import InputError, unknown
 from robustkit.training.loop import train
 
@@ -41,6 +43,7 @@ def obtain(
 
     Raises `InputError` for a recipe that cannot be followed, and as loading and training do.
     """
+    device = check_device(device)
     verb, _, name = recipe.partition(" ")
     if verb not in _VERBS or not name:
         raise unknown("recipe", recipe, [f"{verb} NAME" for verb in _VERBS])
@@ -48,6 +51,7 @@ def obtain(
         return models.load(name, device=device)
     if dataset is None:
         raise InputError(f"the recipe {recipe!r} trains; give it a dataset.")
+    check_dataset(dataset)
     if verb == "tune":
         model = models.load(name)
     else:

@@ -72,6 +72,7 @@ class Settings:
     bfloat16: bool
     channels_last: bool
     consistency: int | float | None = None
+    average: float | None = None
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1:
@@ -86,6 +87,11 @@ class Settings:
             raise InputError(f"label_smoothing must lie in [0, 1), got {self.label_smoothing}.")
         if not 0 < self.peak_at < 1:
             raise InputError(f"peak_at must lie in (0, 1), got {self.peak_at}.")
+        if self.average is not None and not 0 < self.average < 1:
+            raise InputError(
+                f"average is what a step keeps of the averaged weights, between 0 and 1, got "
+                f"{self.average}; pass None to end with the weights of the last step."
+            )
         if self.consistency is not None:
             if isinstance(self.consistency, bool) or not 0 < self.consistency < math.inf:
                 raise InputError(
@@ -114,9 +120,10 @@ def configuration(
     trainable = sorted(name for name, p in model.named_parameters() if p.requires_grad)
     data = digest({"images": dataset.images, "labels": dataset.labels})
     values = dict(vars(settings))
-    # Named only where it is given: checkpoints made before it existed stay good.
-    if settings.consistency is None:
-        del values["consistency"]
+    # Named only where they are given: checkpoints made before they existed stay good.
+    for name in ("consistency", "average"):
+        if values[name] is None:
+            del values[name]
     return {
         **values,
         "adversarial": _described(settings.adversarial),

@@ -15,7 +15,7 @@ from robustkit.errors import InputError
 from robustkit.prediction import labels_and_classes
 from robustkit.stats import Interval, bootstrap, wilson
 from robustkit.translation.distinct import distinct_labels, selected_content
-from robustkit.translation.labels import check_shiftable, shifted_labels
+from robustkit.translation.labels import check_shiftable, shifted_labels, suited_batch
 from robustkit.translation.resampling import Zoom
 from robustkit.translation.shifts import check_neighbours, neighbourhood
 from robustkit.translation.windows import ShiftModel
@@ -168,7 +168,7 @@ def adversary(
     neighbours: int = 8,
     shifts: Shaped[Tensor, "..."] | None = None,
     memoise: bool = True,
-    batch_size: int = 256,
+    batch_size: int | None = None,
 ) -> Adversary:
     """Label every image without a shift and after all shifts of a neighbourhood.
 
@@ -181,7 +181,7 @@ def adversary(
     - `memoise`: after shifts by whole pixels, label an image once if the model, a `RICS`, selects
       the same pixels: a few passes instead of all. The labels are the same, as far as the model
       gives a crop one label in any batch.
-    - `batch_size`: the most shifted images at once.
+    - `batch_size`: the most shifted images at once; None for what suits the device.
 
     Raises `InputError` for arguments that do not fit, and shifts out of the images. Source: Shifman
     and Weiss, Lost in translation, ECCV 2024, for the idea.
@@ -193,6 +193,7 @@ def adversary(
     if shifts.ndim > 2:
         raise InputError("shifts must be the same for all images here, (K, 2) or (K,) of a zoom.")
     check_shiftable(images, shift_model, shifts)
+    batch_size = suited_batch(model, images, batch_size)
     check_count("batch_size", batch_size, 1)
     base, classes = labels_and_classes(model, shift_model.base(images), batch_size, True)
     if labels is not None:

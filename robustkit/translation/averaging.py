@@ -8,7 +8,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from robustkit.arguments import check_count
-from robustkit.checks import check_logits, check_model
+from robustkit.checks import check_logits, check_model, run_model
 from robustkit.data import as_float
 from robustkit.errors import InputError
 from robustkit.translation.levels import Size, check_batch, check_inside, pair
@@ -81,7 +81,7 @@ class CropAverage(nn.Module):
         for top in rows:
             for left in columns:
                 crops = images[:, :, top : top + self.crop[0], left : left + self.crop[1]]
-                logits = self.model(resized(as_float(crops), self.size))
+                logits = run_model(self.model, resized(as_float(crops), self.size))
                 check_logits(logits, len(images))
                 each = logits.log_softmax(dim=1)
                 total = each if total is None else torch.logaddexp(total, each)
@@ -136,8 +136,7 @@ class ReflectionPad(nn.Module):
         Raises `InputError` for a model in training mode, and as `padded`.
         """
         check_model(self.model)
-        logits: Tensor = self.model(self.padded(images))
-        return logits
+        return run_model(self.model, self.padded(images))
 
     def extra_repr(self) -> str:
         """Show the amount in `print(module)`."""

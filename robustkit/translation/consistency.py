@@ -11,7 +11,7 @@ from robustkit.errors import InputError
 from robustkit.prediction import predict
 from robustkit.rng import uniform
 from robustkit.stats import Interval, bootstrap, wilson
-from robustkit.translation.labels import shifted_labels
+from robustkit.translation.labels import shifted_labels, suited_batch
 from robustkit.translation.levels import Size, check_batch, pair
 from robustkit.translation.resampling import SubpixelShift
 from robustkit.translation.shifts import CropShift, check_neighbours, neighbourhood
@@ -60,7 +60,7 @@ def consistency(
     neighbours: int = 8,
     seed: int = 0,
     indices: Shaped[Tensor, "..."] | None = None,
-    batch_size: int = 256,
+    batch_size: int | None = None,
 ) -> Consistency:
     """Compare the label of each image with those after random shifts.
 
@@ -74,7 +74,7 @@ def consistency(
     - `count`: of shifts an image, drawn independently.
     - `seed` and `indices`: shifts are keyed by the seed and the image's index, int64, by default
       its row: they are the same in any batches, order or shards.
-    - `batch_size`: the most shifted images at once.
+    - `batch_size`: the most shifted images at once; None for what suits the device.
 
     Raises `InputError` for arguments that do not fit, and shifts out of the images. Source: Shifman
     and Weiss, Lost in translation, ECCV 2024, for the idea; what shifts are drawn from is our
@@ -101,6 +101,7 @@ def consistency(
         shifts = random_real_shifts(keys, count, radius, seed=seed)
     else:
         shifts = random_shifts(keys, count, radius, neighbours=neighbours, seed=seed)
+    batch_size = suited_batch(model, images, batch_size)
     after = shifted_labels(model, images, shift_model, shifts, batch_size=batch_size)
     base = predict(model, shift_model.base(images), batch_size=batch_size)
     return Consistency(base[:, None].expand_as(after), after)
@@ -114,7 +115,7 @@ def two_crops(
     count: int = 1,
     seed: int = 0,
     indices: Shaped[Tensor, "..."] | None = None,
-    batch_size: int = 256,
+    batch_size: int | None = None,
 ) -> Consistency:
     """Compare the labels of two random windows of each image: the classic protocol.
 

@@ -40,7 +40,7 @@ class HashScore:
         """Return the hash of every crop, placed as the crops are."""
         check_levels(images)
         check_fits(images, crop)
-        parts = in_parts(images, 2**25, most_on_cpu=2**17)
+        parts = in_parts(images, 2**25, most_on_cpu=2**19)
         return torch.cat([self._hash(part, crop) for part in parts])
 
     def _hash(self, images: Tensor, crop: tuple[int, int]) -> Tensor:
@@ -75,7 +75,7 @@ def _digits(images: Tensor) -> Tensor:
     # Levels are digits of a number to the odd base 257; of three it has 25 bits.
     pixels = images[:, 0].to(torch.int32)
     for channel in range(1, images.shape[1]):
-        pixels.add_(images[:, channel], alpha=257**channel)
+        pixels.add_(images[:, channel].to(torch.int32), alpha=257**channel)
     return pixels.to(torch.int64)
 
 
@@ -87,11 +87,13 @@ def _roll(values: Tensor, length: int, axis: int, base: int) -> Tensor:
     count = values.shape[axis]
     powers, inverses = _powers(base, count, values.device)
     shape = (-1, 1) if axis == 1 else (-1,)
-    sums = values.mul_(powers.reshape(shape)).cumsum_(axis)
-    starts = count - length + 1
-    runs = sums.narrow(axis, length - 1, starts).clone()
-    runs.narrow(axis, 1, starts - 1).sub_(sums.narrow(axis, 0, starts - 1))
-    return runs.mul_(inverses[:starts].reshape(shape))
+    terms = values.mul_(powers.reshape(shape))
+    moves = count - length
+    # The first run is a sum; each later one gains a term and loses one.
+    first = terms.narrow(axis, 0, length).sum(dim=axis, keepdim=True)
+    changes = terms.narrow(axis, length, moves) - terms.narrow(axis, 0, moves)
+    runs = torch.cat([first, changes], dim=axis).cumsum_(axis)
+    return runs.mul_(inverses[: moves + 1].reshape(shape))
 
 
 @lru_cache(maxsize=64)

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
 from robustkit.arguments import Number
-from robustkit.checks import check_logits, check_model
+from robustkit.checks import check_held, check_logits, check_model
 from robustkit.data import as_float
 from robustkit.errors import InputError
 from robustkit.progress import progress
@@ -47,6 +47,7 @@ class EmbeddingChange:
         shifts with a smaller one. Thresholds are `(T,)`, in any order; the curve never falls with
         them. Raises `InputError` for another shape or NaN.
         """
+        check_held("thresholds", thresholds)
         if thresholds.ndim != 1 or thresholds.isnan().any():
             raise InputError(
                 f"thresholds must be numbers of shape (T,), got {tuple(thresholds.shape)}."
@@ -172,6 +173,7 @@ def _gallery(gallery: Tensor, base: Tensor) -> Float[Tensor, "g d"]:
         )
     if not gallery.is_floating_point():
         raise InputError(f"a gallery must be floating point, got {gallery.dtype}.")
+    check_held("gallery", gallery)
     return _directions(gallery.detach().to(device=base.device, dtype=precise(base)))
 
 

@@ -7,7 +7,7 @@ from jaxtyping import Int, Shaped
 from torch import Tensor, nn
 
 from robustkit.arguments import check_count
-from robustkit.checks import check_model
+from robustkit.checks import check_held, check_model
 from robustkit.errors import InputError
 from robustkit.prediction import predict
 from robustkit.progress import progress
@@ -21,7 +21,7 @@ def shifted_labels(
     shift_model: ShiftModel,
     shifts: Shaped[Tensor, "..."],
     *,
-    batch_size: int = 256,
+    batch_size: int | None = None,
 ) -> Int[Tensor, "n k"]:
     """Return the label of every image after every shift, int64 `(N, K)`, on the images' device.
 
@@ -29,12 +29,13 @@ def shifted_labels(
     - `images`: the sources `(N, C, H, W)`, uint8 or floating point in [0, 1].
     - `shift_model`: what a shift does, `CropShift(224)` for one.
     - `shifts`: `(K, 2)` for all images or `(N, K, 2)`, as the shift model takes them.
-    - `batch_size`: the most shifted images at once.
+    - `batch_size`: the most shifted images at once; None for what suits the device.
 
     Raises `InputError` for images, shifts and models that do not fit, and NaN logits.
     """
     check_model(model)
     check_shiftable(images, shift_model, shifts)
+    batch_size = suited_batch(model, images, batch_size)
     labels = torch.empty(len(images), count_of(shifts), dtype=torch.int64, device=images.device)
     device = device_of(model, images)
     with progress(labels.numel(), "labels of shifted images") as line:
@@ -46,6 +47,17 @@ def shifted_labels(
             labels[rows, columns] = found.reshape(seen.shape[:2]).to(labels.device)
             line.update(found.numel())
     return labels
+
+
+def suited_batch(model: nn.Module, images: Shaped[Tensor, "..."], batch_size: int | None) -> int:
+    """Return `batch_size`, or for None how many images a pass labels soonest, at most 256.
+
+    A processor is fastest with a few photographs at once, whose layers stay near it.
+    """
+    if batch_size is not None:
+        return batch_size
+    pixels = 2**21 if device_of(model, images).type == "cpu" else 2**25
+    return min(256, max(1, pixels // (images.shape[2] * images.shape[3])))
 
 
 def parts_of(images: int, shifts: int, batch_size: int) -> Iterator[tuple[slice, slice]]:
@@ -80,6 +92,7 @@ def check_shiftable(
     Of the shifts the outermost are tried, on one image, before any work is done.
     """
     check_batch(images)
+    check_held("shifts", shifts)
     if shifts.numel() == 0 or shifts.ndim == 0:
         raise InputError("there are no shifts; take some from neighbourhood(radius).")
     if shifts.ndim == 3 and len(shifts) != len(images):

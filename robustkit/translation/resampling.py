@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from robustkit.checks import check_held
 from robustkit.data import as_float
 from robustkit.errors import InputError, unknown
 from robustkit.shapes import precise
@@ -123,6 +124,7 @@ class Zoom:
                 f"the changes of a zoom must be int64 of shape (K,), got {shifts.dtype} of shape "
                 f"{tuple(shifts.shape)}."
             )
+        check_held("shifts", shifts)
         return torch.stack([self._resized(images, change) for change in shifts.tolist()], dim=1)
 
     def largest(self, images: Shaped[Tensor, "..."]) -> tuple[int, ...] | None:

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
+from robustkit.checks import run_model
 from robustkit.data import as_float
 from robustkit.errors import InputError, unknown
 from robustkit.translation.circular import canonical, select_circular
@@ -88,6 +89,9 @@ class RICS(nn.Module):
     Raises `InputError` for other arguments, images or crops that do not fit. Source: our reading of
     Shifman and Weiss, Lost in translation, ECCV 2024 (RICS: robust inference by crop selection).
     """
+
+    # Read by `predict`: 8-bit images need not be made floating point.
+    takes_levels = True
 
     def __init__(
         self,
@@ -209,8 +213,7 @@ class RICS(nn.Module):
         return self.crop
 
     def _logits(self, crops: Tensor) -> Tensor:
-        logits: Tensor = self.model(resized(as_float(crops), self.size))
-        return logits
+        return run_model(self.model, resized(as_float(crops), self.size))
 
 
 def _pooled(logits: Tensor, counts: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from jaxtyping import Int, Shaped
 from torch import Tensor
 
 from robustkit.arguments import check_count
+from robustkit.checks import check_held
 from robustkit.errors import InputError, unknown
 from robustkit.translation.levels import Size, check_fits, pair
 from robustkit.translation.ranking import LARGEST, LOWEST, gap_of, positions_of, sliding_best
@@ -43,7 +44,12 @@ class Selection:
 
     @staticmethod
     def joined(parts: Sequence["Selection"], axis: int = 0) -> "Selection":
-        """Return the selections of parts of a batch as one, or of parts of the windows (axis 1)."""
+        """Return the selections of parts of a batch as one, or of parts of the windows (axis 1).
+
+        Raises `InputError` for no parts, and another axis than 0 or 1.
+        """
+        if not parts or axis not in (0, 1):
+            raise InputError(f"join at least one part, along axis 0 or 1, got {axis}.")
         every = [(part.positions, part.scores, part.gaps, part.hashes) for part in parts]
         return Selection(*(torch.cat(fields, dim=axis) for fields in zip(*every, strict=True)))
 
@@ -121,11 +127,16 @@ def crops_at(
             f"positions must be int64 ({count}, 2) or ({count}, P, 2), got {positions.dtype} of "
             f"shape {tuple(positions.shape)}."
         )
+    check_held("images", images)
+    check_held("positions", positions)
     places = positions.to(images.device).reshape(count, -1, 2)
     if not wrap:
         limit = torch.tensor([height - rows, width - columns], device=images.device)
         if bool(((places < 0) | (places > limit)).any()):
             raise InputError("a position lies outside the images; nothing is padded.")
+        if images.device.type == "cpu":
+            cuts = _slices(images, places, (rows, columns))
+            return cuts.reshape(count, *kept, channels, rows, columns)
     down = torch.arange(rows, device=images.device) + places[..., :1]
     across = torch.arange(columns, device=images.device) + places[..., 1:]
     if wrap:
@@ -134,6 +145,17 @@ def crops_at(
     taken = images.flatten(2).gather(2, index.expand(-1, channels, -1))
     crops = taken.reshape(count, channels, -1, rows, columns).transpose(1, 2)
     return crops.reshape(count, *kept, channels, rows, columns)
+
+
+def _slices(images: Tensor, places: Tensor, crop: tuple[int, int]) -> Tensor:
+    # A processor copies rows of a slice in a tenth of the time of gathering pixels.
+    rows, columns = crop
+    cuts = [
+        image[:, top : top + rows, left : left + columns]
+        for image, own in zip(images, places.tolist(), strict=True)
+        for top, left in own
+    ]
+    return torch.stack(cuts)
 
 
 def check_way(how: str, radius: int, count: int) -> None:
@@ -152,6 +174,7 @@ def check_maps(scores: Shaped[Tensor, "..."], hashes: Shaped[Tensor, "..."]) -> 
                 f"{name} must be int64 (N, rows, columns), got {values.dtype} of shape "
                 f"{tuple(values.shape)}."
             )
+        check_held(name, values)
     if scores.shape != hashes.shape:
         raise InputError(
             f"scores {tuple(scores.shape)} and hashes {tuple(hashes.shape)} must have one shape."

@@ -18,7 +18,7 @@ from jaxtyping import Int, Shaped, UInt8
 from PIL import Image
 from torch import Tensor
 
-from robustkit.checks import check_labels
+from robustkit.checks import check_held, check_labels
 from robustkit.errors import InputError
 from robustkit.translation.levels import Size, pair
 from robustkit.translation.shift_grid_page import SCRIPT, STYLE
@@ -134,6 +134,7 @@ def _check_photograph(source: Tensor) -> None:
             "source must be one photograph, uint8 (C, H, W) with one or three channels, got "
             f"{source.dtype} of shape {tuple(source.shape)}."
         )
+    check_held("source", source)
 
 
 def _square(shifts: Tensor) -> Int[Tensor, " k"]:
@@ -158,6 +159,7 @@ def _inside(
             f"positions must be int64 {tuple(starts.shape)}, one a shift, got {positions.dtype} of "
             f"shape {tuple(positions.shape)}."
         )
+    check_held("positions", positions)
     placed = positions[order.to(positions.device)].cpu()
     room = torch.tensor(window) - torch.tensor(crop)
     if bool(((placed < starts) | (placed > starts + room)).any()):

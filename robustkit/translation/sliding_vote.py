@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
 from robustkit.arguments import check_count
-from robustkit.checks import check_logits, check_model
+from robustkit.checks import check_held, check_logits, check_model, run_model
 from robustkit.data import as_float
 from robustkit.errors import InputError
 from robustkit.translation.certificates import radii_of
@@ -169,7 +169,7 @@ class SlidingVote(nn.Module):
         labels, not_a_number, classes = [], torch.zeros((), dtype=torch.bool, device=device), 0
         for part in places.split(self.batch_size):
             batch = crops[part // (rows * columns), part // columns % rows, part % columns]
-            logits = self.model(resized(as_float(batch.to(device)), self.size))
+            logits = run_model(self.model, resized(as_float(batch.to(device)), self.size))
             check_logits(logits, len(batch))
             not_a_number |= logits.isnan().any()
             classes = logits.shape[1]
@@ -198,6 +198,7 @@ def _check_fields(fields: Tensor, classes: int) -> None:
             f"fields must be int64 labels (N, rows, columns), got {fields.dtype} of shape "
             f"{tuple(fields.shape)}."
         )
+    check_held("fields", fields)
     low, high = (int(label) for label in fields.aminmax())
     if low < 0 or high >= classes:
         raise InputError(f"labels span [{low}, {high}] but there are {classes} classes.")

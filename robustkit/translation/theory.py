@@ -15,6 +15,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from robustkit.arguments import Number, check_count, whole
+from robustkit.checks import check_held
 from robustkit.errors import InputError
 from robustkit.translation.levels import Size, pair
 from robustkit.translation.shifts import check_neighbours
@@ -135,6 +136,7 @@ def jaccard(first: Shaped[Tensor, "..."], second: Shaped[Tensor, "..."]) -> Floa
                 f"{name} must hold int64 hashes along its last axis, got {values.dtype} of shape "
                 f"{tuple(values.shape)}."
             )
+        check_held(name, values)
     if first.shape[:-1] != second.shape[:-1]:
         raise InputError(
             f"first {tuple(first.shape)} and second {tuple(second.shape)} must have as many sets."

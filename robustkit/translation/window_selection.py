@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
+from robustkit.checks import check_held
 from robustkit.errors import InputError
 from robustkit.translation.levels import Size, pair
 from robustkit.translation.ranking import gap_of, positions_of, sliding_best
@@ -66,6 +67,7 @@ def check_places(positions: Shaped[Tensor, "..."], count: int) -> None:
         )
     if positions.numel() == 0:
         raise InputError("there are no windows: positions are empty.")
+    check_held("positions", positions)
 
 
 def _check_windows(scores: Tensor, grid: tuple[int, int], positions: Tensor) -> None:

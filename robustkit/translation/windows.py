@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor
 
+from robustkit.checks import check_held
 from robustkit.errors import InputError
 from robustkit.translation.levels import check_batch
 
@@ -89,6 +90,7 @@ def check_shifts(
             f"shifts must be rows and columns (K, 2), or ({len(images)}, K, 2) with others for "
             f"each image, got shape {tuple(shifts.shape)}."
         )
+    check_held("shifts", shifts)
     if shifts.numel() == 0:
         raise InputError("there are no shifts; take some from neighbourhood(radius).")
     if real and not bool(shifts.isfinite().all()):

@@ -13,6 +13,7 @@ from threading import Thread
 from typing import Any, NoReturn
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
@@ -56,20 +57,29 @@ def _build(output: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that the book is built in."""
-    return tmp_path_factory.mktemp("book")
+    """The folder that the book of this checkout is built in, once for all processes of a test."""
+    temporary = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        temporary = temporary.parent
+    output = temporary / "book"
+    with FileLock(temporary / "book.lock"):
+        if not output.exists():
+            attempt = temporary / "book-unfinished"
+            _build(attempt)
+            attempt.rename(output)
+    return output
 
 
 @pytest.fixture(scope="session")
-def build(output: Path) -> Callable[[], Path]:
-    """Build the book of this checkout (again), warnings being errors; returns the site."""
-    return partial(_build, output)
+def build() -> Callable[[Path], Path]:
+    """Build the book of this checkout in a folder, warnings being errors; returns the site."""
+    return _build
 
 
 @pytest.fixture(scope="session")
-def site(build: Callable[[], Path]) -> Path:
-    """The folder of the built pages."""
-    return build()
+def site(output: Path) -> Path:
+    """The folder of the built pages, which nothing changes."""
+    return output / "_build" / "html"
 
 
 class _Quiet(SimpleHTTPRequestHandler):

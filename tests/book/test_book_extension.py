@@ -13,6 +13,7 @@ from robustkit_book import (
     parity,
     polish,
     provenance,
+    record_table,
     scoreboard,
     signatures,
     values,
@@ -32,7 +33,7 @@ RECORD = {
         "time": {"value": 12.3456, "low": None, "high": None, "unit": "s", "count": 1, "note": ""},
         "never": {"value": "inf", "low": 2.0, "high": "inf", "unit": "", "count": 3, "note": ""},
     },
-    "tables": {},
+    "tables": {"counts": {"the_name": ["<b>", "two"], "share": [0.123456, 2]}},
     "provenance": {"python": "3.11", "inputs": {"robustkit/x.py": "a" * 64, "cifar10": "b" * 64}},
 }
 
@@ -91,6 +92,31 @@ class TestValue:
     def test_knows_the_chapter_of_a_page(self) -> None:
         assert values.own_chapter("notebooks/01_example") == "01_example"
         assert values.own_chapter("book/scoreboard") == ""
+
+
+class TestRecordTable:
+    def test_rows_are_those_of_the_record_as_text(self, checkout: Path) -> None:
+        columns = record_table.found("01_example/laptop.counts")
+        page = soup(rendered(record_table.drawn(columns, [nodes.Text("Words.")])))
+        assert page.caption is not None
+        assert page.caption.get_text() == "Words."
+        assert [cell.get_text() for cell in page.select("thead th")] == ["the name", "share"]
+        assert [cell.get_text(strip=True) for cell in page.select("tbody :is(th, td)")] == [
+            *("<b>", "0.1235"),
+            *("two", "2"),
+        ]
+
+    @pytest.mark.parametrize(
+        ("asked", "words"),
+        [
+            ("01_example.counts", "write chapter/profile.table"),
+            ("01_example/smoke.counts", "no smoke record of chapter '01_example'"),
+            ("01_example/laptop.count", "counts"),
+        ],
+    )
+    def test_what_is_not_there_is_named(self, checkout: Path, asked: str, words: str) -> None:
+        with pytest.raises(RobustkitError, match=words):
+            record_table.found(asked)
 
 
 class TestFigures:

@@ -115,7 +115,7 @@ def test_no_hook_stays_behind():
     model = Doubled()
     images = torch.rand(2, 3, 2, 2)
     penultimate_features(model, images)
-    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+    with pytest.raises(InputError, match="shapes cannot be multiplied"):
         penultimate_features(model, torch.rand(2, 3, 4, 4))
     assert not any(module._forward_pre_hooks for module in model.modules())
 

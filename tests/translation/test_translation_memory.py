@@ -6,6 +6,7 @@ from selection_references import levels
 from shift_toys import Function
 from torch import nn
 
+from robustkit.prediction import predict
 from robustkit.translation import (
     RICS,
     CircularShift,
@@ -17,6 +18,7 @@ from robustkit.translation import (
     rics,
 )
 from robustkit.translation.distinct import selected_content
+from robustkit.translation.labels import suited_batch
 from robustkit.translation.levels import in_parts
 
 
@@ -94,3 +96,28 @@ def test_several_crops_reach_the_model_one_of_each_image_at_a_time():
     for one, expected in zip(images, together, strict=True):
         alone = RICS(Function(classify), 7, select="bottomk", count=4, score="hash")(one[None])
         assert torch.equal(alone[0], expected)
+
+
+def test_a_batch_suits_the_size_of_the_images():
+    model = nn.Flatten()
+    assert suited_batch(model, levels(1, 3, 32, 32), None) == 256
+    assert suited_batch(model, levels(1, 3, 256, 256), None) == 32
+    assert suited_batch(model, levels(1, 1, 1, 2**22), None) == 1
+    assert suited_batch(model, levels(1, 3, 256, 256), 1000) == 1000
+
+
+def test_8_bit_images_reach_rics_as_they_are():
+    class Watched(RICS):
+        def forward(self, images):
+            seen.append(images.dtype)
+            return super().forward(images)
+
+    seen: list[torch.dtype] = []
+    images = levels(5, 3, 12, 12)
+    inner = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 4))
+    model = Watched(inner, 8).eval()
+    assert torch.equal(predict(model, images), predict(model, images.float() / 255))
+    assert seen == [torch.uint8, torch.float32]
+    assert torch.equal(
+        predict(inner, images[..., :8, :8]), inner(images[..., :8, :8] / 255).argmax(1)
+    )

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,8 @@ echo '{}' > "$1"
 @pytest.fixture
 def snakemake():
     """Run Snakemake in a folder; skips where it is not installed."""
-    program = os.environ.get("SNAKEMAKE") or shutil.which("snakemake")
+    beside = str(Path(sys.executable).parent)
+    program = shutil.which("snakemake", path=beside) or shutil.which("snakemake")
     if program is None:
         pytest.skip("Snakemake is not installed: robustkit[scale]")
 

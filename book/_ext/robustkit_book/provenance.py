@@ -1,4 +1,4 @@
-"""The block 'How this page was made' at the foot of each chapter."""
+"""The block 'How this page was made' at the foot of each page that shows a record."""
 
 from collections.abc import Callable, Iterator, Mapping
 from html import escape
@@ -18,6 +18,8 @@ from .values import own_chapter
 logger = logging.getLogger(__name__)
 
 FOLDER = "_static/records"
+# Pages that are no chapter, and the record that each shows.
+OF_PAGES = {"book/reliability": "faults"}
 TITLES = {
     "smoke": "Smoke: the numbers computed by the cells of this page",
     "laptop": "Laptop: a record kept in the repository",
@@ -26,8 +28,8 @@ TITLES = {
 
 
 def append_block(app: Sphinx, document: nodes.document) -> None:
-    """Put the block at the end of a chapter that has a record (event `doctree-read`)."""
-    chapter = own_chapter(app.env.docname)
+    """Put the block at the end of a page that has a record (event `doctree-read`)."""
+    chapter = own_chapter(app.env.docname) or OF_PAGES.get(app.env.docname, "")
     try:
         made = found(chapter) if chapter else {}
     except RobustkitError as error:
@@ -49,7 +51,7 @@ def found(chapter: str) -> dict[str, dict[str, Any]]:
 
 def copy_records(site: Path) -> None:
     """Place every committed record where the blocks link to."""
-    for chapter in project.chapters():
+    for chapter in [*project.chapters(), *OF_PAGES.values()]:
         for profile, record in found(chapter).items():
             records.write(site / FOLDER / profile / f"{chapter}.json", record)
 

@@ -5,7 +5,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from robustkit.arguments import check_count
-from robustkit.checks import check_images, check_model
+from robustkit.checks import check_held, check_images, check_model, run_model
 from robustkit.data import as_float
 from robustkit.errors import InputError
 from robustkit.shapes import precise
@@ -40,7 +40,13 @@ def minimum_distance(
             "features must be (..., A, D) and (..., C, D) with the same leading axes and D, got "
             f"{tuple(augmented.shape)} and {tuple(corrupted.shape)}."
         )
+    if augmented.device != corrupted.device:
+        raise InputError(
+            f"the features are on {augmented.device} and {corrupted.device}; move them to one."
+        )
     references, queries = _directions(augmented), _directions(corrupted)
+    dtype = torch.promote_types(references.dtype, queries.dtype)
+    references, queries = references.to(dtype), queries.to(dtype)
     nearest = [_nearest(references, part, chunk) for part in queries.split(chunk, dim=1)]
     return torch.cat(nearest, dim=1).reshape(corrupted.shape[:-1])
 
@@ -51,6 +57,7 @@ def _directions(features: Shaped[Tensor, "..."]) -> Float[Tensor, "g m d"]:
             f"features must be floating point and not empty, got {features.dtype} of shape "
             f"{tuple(features.shape)}."
         )
+    check_held("features", features)
     groups = features.detach().flatten(0, -3) if features.ndim > 2 else features.detach()[None]
     groups = groups.to(precise(groups))
     lengths = groups.norm(dim=-1, keepdim=True)
@@ -96,12 +103,13 @@ def penultimate_features(
     try:
         for batch in images.split(batch_size):
             entered.clear()
-            model(as_float(batch.to(device)))
+            run_model(model, as_float(batch.to(device)))
             if not entered or entered[-1].shape[:-1] != (len(batch),):
                 raise InputError(
                     "the model does not apply an nn.Linear to features (N, D) at its end; take the "
                     "features with a hook of your own."
                 )
+            check_held("the features of the model", entered[-1])
             features.append(entered[-1].detach().to(images.device))
     finally:
         for hook in hooks:

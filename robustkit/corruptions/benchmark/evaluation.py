@@ -18,6 +18,7 @@ from robustkit.corruptions.corrupt import check_batch, corrupt, prepare, whole_n
 from robustkit.corruptions.registry import CORRUPTIONS
 from robustkit.corruptions.severities import ALL_SEVERITIES
 from robustkit.data import Dataset
+from robustkit.data.dataset import check_dataset
 from robustkit.digests import digest
 from robustkit.errors import DataError, InputError, unknown
 
@@ -156,6 +157,8 @@ def compare_released(
     that are missing or damaged.
     """
     check_count("batch_size", batch_size, 1)
+    if clean is not None:
+        check_dataset(clean)
     if clean is not None and not torch.equal(clean.labels.cpu(), released.labels):
         raise InputError("clean and released images have different labels: pass the same images.")
     cells = _cells(corruptions, severities)

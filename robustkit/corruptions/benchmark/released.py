@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from robustkit import inputs
+from robustkit.arguments import check_count
 from robustkit.corruptions.severities import ALL_SEVERITIES
 from robustkit.data import Dataset
 from robustkit.data.cifar import CIFAR10, CIFAR100
@@ -94,6 +95,7 @@ class CifarC:
         self, corruption: str, severity: int, batch_size: int
     ) -> Iterator[UInt8[Tensor, "m c h w"]]:
         """Yield the images of one corruption and severity in order, at most `batch_size` a time."""
+        check_count("batch_size", batch_size, 1)
         yield from self.dataset(corruption, severity).images.split(batch_size)
 
     def fingerprint(self, corruption: str, severity: int) -> str:
@@ -185,6 +187,7 @@ class ImageNetC:
 
         The next batch is decoded while one is used.
         """
+        check_count("batch_size", batch_size, 1)
         files = self._paths(corruption, severity)
         parts = [files[start : start + batch_size] for start in range(0, len(files), batch_size)]
         with ThreadPoolExecutor() as pool:

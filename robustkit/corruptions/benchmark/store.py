@@ -44,9 +44,16 @@ class CellStore:
         return torch.from_numpy(hits)
 
     def write(self, cell: tuple[str, int], hits: Bool[Tensor, " n"]) -> None:
-        """Store the row of one cell, whole or not at all."""
-        with atomic_path(self._path(cell)) as temporary, temporary.open("wb") as file:
-            np.save(file, hits.numpy())
+        """Store the row of one cell, whole or not at all; raises `DataError` if it does not fit."""
+        path = self._path(cell)
+        try:
+            with atomic_path(path) as temporary, temporary.open("wb") as file:
+                np.save(file, hits.numpy())
+        except OSError as error:
+            raise DataError(
+                f"{path} cannot be written ({error}); is the disk full? Cells that are finished "
+                "are kept: make room and call again."
+            ) from error
 
     def _path(self, cell: tuple[str, int]) -> Path:
         content = {**self.model, **self.settings(cell), "cell": cell}

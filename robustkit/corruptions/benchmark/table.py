@@ -36,6 +36,8 @@ class CorruptionTable:
 
     def __post_init__(self) -> None:
         check_distinct("cells", self.cells)
+        if self.hits.ndim != 2 or (self.clean is not None and self.clean.ndim != 1):
+            raise InputError("hits must be (cells, N) and clean (N,).")
         if len(self.cells) != len(self.hits):
             raise InputError(f"{len(self.cells)} cells need as many rows, got {len(self.hits)}.")
         if self.clean is not None and len(self.clean) != self.hits.shape[1]:

@@ -1,0 +1,169 @@
+"""Two models on the same images: differences, tests and readings."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from card_toys import constant, grey, levels, two_classes
+
+from robustkit.data import to_float
+from robustkit.errors import InputError
+from robustkit.report_card import compare, mcnemar, report, reports
+
+AXES = ("clean", "translation")
+
+
+def pair(first, second, images, labels, **options):
+    options = {"axes": AXES, "radius": 1, **options}
+    return list(reports({"one": first, "other": second}, images, labels, **options).values())
+
+
+def by_name(comparison):
+    return {one.scalar: one for one in comparison.differences}
+
+
+def test_a_model_does_not_differ_from_itself():
+    images = levels(10)
+    labels = torch.arange(10) % 2
+    found = compare(*pair(two_classes(), two_classes(), images, labels))
+    for one in found.differences:
+        assert one.difference.estimate == one.difference.low == one.difference.high == 0
+        assert one.p == 1
+        assert (one.test.first, one.test.second) == (0, 0)
+    assert found.reading == "On these images no test tells the two apart."
+
+
+def test_accuracies_are_compared_by_mcnemars_test():
+    labels = torch.tensor([0] * 28 + [1] * 12)
+    first, second = pair(constant(0, 2), constant(1, 2), levels(40), labels)
+    found = compare(first, second)
+    accuracy = by_name(found)["accuracy"]
+    assert (accuracy.first, accuracy.second) == (0.7, 0.3)
+    assert accuracy.difference.estimate == pytest.approx(0.4)
+    assert accuracy.difference.low < 0.4 < accuracy.difference.high
+    assert accuracy.test == mcnemar([1] * 28 + [0] * 12, [0] * 28 + [1] * 12)
+    # Holm's correction can only make it larger.
+    assert accuracy.p > accuracy.test.p
+    assert found.table["scalar"] == [one.scalar for one in found.differences]
+    assert set(found.frame()["images"]) == {40}
+
+
+def test_the_reading_names_who_is_better_at_what():
+    labels = torch.zeros(60, dtype=torch.long)
+    found = compare(*pair(constant(0, 2), constant(1, 2), levels(60), labels))
+    assert found.reading.startswith("Better by tests that hold together: one in accuracy, ")
+    assert "robust accuracy within 1 px" in found.reading
+    assert "other in" not in found.reading
+
+
+def test_being_fooled_more_often_is_not_better():
+    images = torch.zeros(40, 1, 8, 8, dtype=torch.uint8)
+    images[..., 3] = 250
+
+    class Left(torch.nn.Module):
+        """Class 0 while the bright column is where it was."""
+
+        def forward(self, images):
+            there = images[:, 0, 0, 3] > 0.5
+            return torch.nn.functional.one_hot((~there).long(), 2).float()
+
+    steady, moved = constant(0, 2), Left().eval()
+    labels = torch.zeros(40, dtype=torch.long)
+    found = compare(*pair(moved, steady, images, labels))
+    assert by_name(found)["fooled_1"].difference.estimate == 1
+    assert "share fooled within 1 px" in found.reading
+    assert "one in" not in found.reading
+
+
+def test_where_mean_and_test_disagree_neither_is_better():
+    # On most images the first is a little larger, on a few much smaller: the mean is smaller.
+    outcomes = {"one": [0.6] * 30 + [0.0] * 8, "other": [0.5] * 30 + [1.0] * 8}
+    labels = torch.zeros(38, dtype=torch.long)
+    cards = pair(constant(0, 2), constant(0, 2), levels(38), labels, axes=("clean",))
+    one, other = (
+        dataclasses.replace(
+            card,
+            axes={
+                "clean": dataclasses.replace(
+                    card.axes["clean"], outcomes={"consistency_1": np.array(outcomes[card.name])}
+                )
+            },
+        )
+        for card in cards
+    )
+    found = compare(one, other)
+    [only] = found.differences
+    assert only.p < 0.001
+    assert only.difference.estimate < 0
+    assert only.test.first > only.test.second
+    assert found.reading == "On these images no test tells the two apart."
+
+
+def test_distances_are_compared_on_images_that_both_have_right():
+    images = grey(10)
+    model = two_classes()
+    twice = two_classes()
+    with torch.no_grad():
+        labels = model(images).argmax(dim=1)
+        # The same boundary moved away from class 0: those images are farther, the others nearer.
+        twice.bias += torch.tensor([0.05, -0.05])
+    first, second = pair(model, twice, images, labels, axes=("l2",))
+    found = by_name(compare(first, second))["l2_median"]
+    right = (first.axes["l2"].outcomes["l2_median"] > 0) & (
+        second.axes["l2"].outcomes["l2_median"] > 0
+    )
+    assert found.test.count == int(right.sum())
+    medians = [
+        float(np.median(one.axes["l2"].outcomes["l2_median"][right])) for one in (first, second)
+    ]
+    assert (found.first, found.second) == pytest.approx(medians)
+    assert found.difference.estimate == pytest.approx(medians[0] - medians[1])
+
+
+def test_a_handful_of_pairs_has_no_interval_of_a_median():
+    images, model = grey(12), two_classes()
+    with torch.no_grad():
+        labels = model(images).argmax(dim=1)
+    for count, known in ((5, False), (6, True)):
+        cards = pair(model, model, images[:count], labels[:count], axes=("l2",))
+        difference = by_name(compare(*cards))["l2_median"].difference
+        assert difference.estimate == 0
+        assert np.isfinite([difference.low, difference.high]).tolist() == [known, known]
+
+
+def test_infinite_distances_are_larger_than_any_other():
+    images = grey(8)
+    model = two_classes()
+    with torch.no_grad():
+        labels = model(images).argmax(dim=1)
+    never = constant(0, 2)
+    labels[:] = 0
+    first, second = pair(model, never, images, labels, axes=("l2",))
+    found = by_name(compare(first, second))["l2_median"]
+    assert found.test.second == found.test.count > 0
+    assert np.isnan(found.difference.low)
+    assert found.second == np.inf
+
+
+def test_reports_of_other_images_or_samples_are_refused():
+    labels = torch.tensor([0, 1, 0, 1])
+    options = {"axes": ("clean",)}
+    first = report(constant(0, 2), levels(4), labels, **options)
+    other = report(constant(0, 2), levels(4, seed=9), labels, **options)
+    with pytest.raises(InputError, match="measured on other images"):
+        compare(first, other)
+    fewer = report(constant(0, 2), levels(4), labels, samples=2, **options)
+    with pytest.raises(InputError, match="samples of axis 'clean' differ"):
+        compare(first, fewer)
+    spectrum = report(two_classes(), levels(4), labels, axes=("spectrum",))
+    with pytest.raises(InputError, match="no axis in common"):
+        compare(first, spectrum)
+
+
+def test_floating_images_are_told_apart_from_their_levels():
+    labels = torch.tensor([0, 1])
+    first = report(constant(0, 2), levels(2), labels, axes=("clean",))
+    other = report(constant(0, 2), to_float(levels(2)), labels, axes=("clean",))
+    with pytest.raises(InputError, match="other images"):
+        compare(first, other)
