@@ -23,7 +23,7 @@ def add_to_record(
 ) -> None:
     """Add one report or two of the same images, and their comparison, to a record.
 
-    Scalars keep their names, those of the second network begin with "second_". Tables of the cards
+    Scalars keep their names, those of the second network begin with `second_`. Tables of the cards
     get a column `network`. Besides them there are `networks`, `axes` (method, reading, images, half
     width of a share and seconds of every axis), `numbers` (which scalar belongs to which axis),
     `examples` with pictures, `cautions`, `references`, `comparison` and `comparison_reading`, the
