@@ -571,7 +571,7 @@ plt.show()
 # **How to read it.** *Adversarial training* does what it is for: the boundary of this network is
 # {value}`smoke.adversarial_l2_median|interval` times as far as that of the standard one, and it takes
 # {value}`smoke.adversarial_pixels_50|interval` times as many pixels to fool it, which it was not trained for.
-# It pays {value}`smoke.adversarial_accuracy|interval` on clean images, and under corruptions it is no remedy:
+# Accuracy changes by {value}`smoke.adversarial_accuracy|interval` on clean images, and under corruptions it is no remedy:
 # {value}`smoke.adversarial_corruption_accuracy|interval`. The share of shifts by a pixel that keep the label
 # changes by {value}`smoke.adversarial_consistency_1|interval`.
 #
