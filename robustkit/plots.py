@@ -15,6 +15,7 @@ import seaborn as sns
 import torch
 from jaxtyping import Float, Shaped
 from matplotlib import pyplot as plt
+from matplotlib.cbook import is_math_text
 from matplotlib.colors import to_rgba
 from matplotlib.mathtext import MathTextParser
 from torch import Tensor
@@ -93,11 +94,18 @@ def drawable(text: str) -> str:
 
     A name of a class or a file may hold any sign.
     """
+    # A drawing parses each line by itself, and only if dollar signs enclose something.
+    return "\n".join(_drawable(line) for line in text.split("\n"))
+
+
+def _drawable(line: str) -> str:
+    if not is_math_text(line):
+        return line
     try:
-        MathTextParser("path").parse(text)
+        MathTextParser("path").parse(line)
     except ValueError:
-        return text.replace("$", r"\$")
-    return text
+        return line.replace("$", r"\$")
+    return line
 
 
 def decision_regions(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from matplotlib import pyplot as plt
 from torch import Tensor, nn
 
 from robustkit import checks, files, plots
@@ -76,9 +77,21 @@ def test_a_device_that_is_not_there_is_named(device: str) -> None:
     [
         ("plain", "plain"),
         (r"$\ell_2$", r"$\ell_2$"),
-        ("5 $", r"5 \$"),
-        (r"$\frac$ for $5", r"\$\frac\$ for \$5"),
+        # One alone is none: matplotlib draws it as it is.
+        ("5 $", "5 $"),
+        ("two\nlines", "two\nlines"),
+        ("one\n$\\frac$", "one\n\\$\\frac\\$"),
+        (r"$\frac$ for $5 and $6", r"\$\frac\$ for \$5 and \$6"),
     ],
 )
-def test_dollars_without_mathematics_stay_dollars(text: str, drawn: str) -> None:
+def test_dollars_without_mathematics_stay_dollars(
+    text: str, drawn: str, caplog: pytest.LogCaptureFixture
+) -> None:
     assert plots.drawable(text) == drawn
+    # A glyph that is missing would be a complaint on the page of a chapter.
+    assert caplog.records == []
+    figure, axes = plt.subplots()
+    axes.set_title(plots.drawable(text))
+    figure.canvas.draw()
+    plt.close(figure)
+    assert caplog.records == []
