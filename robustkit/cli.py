@@ -19,6 +19,10 @@ from robustkit.claims_table import interval_text, text_table
 from robustkit.errors import InputError, RobustkitError, RunError, UnknownNameError
 from robustkit.report_command import report_command
 
+_GIVEN = click.option("-p", "given", multiple=True, metavar="NAME=VALUE", help="Set a parameter.")
+_PROFILE = click.option(
+    "--profile", metavar="PROFILE", help=f"One of {', '.join(project.PROFILES)}."
+)
 _RECORD = click.option(
     "--record",
     "copy",
@@ -85,8 +89,8 @@ def build(only: tuple[str, ...], force: bool, no_run: bool) -> None:
 
 @cli.command()
 @click.argument("chapter")
-@click.option("-p", "given", multiple=True, metavar="NAME=VALUE", help="Set a parameter.")
-@click.option("--profile", metavar="PROFILE", help=f"One of {', '.join(project.PROFILES)}.")
+@_GIVEN
+@_PROFILE
 @click.option(
     "--grid", "axes", multiple=True, metavar="NAME=A,B,...", help="Run at each of these values."
 )
@@ -131,8 +135,8 @@ def run(
 
 @cli.command()
 @click.argument("chapter")
-@click.option("-p", "given", multiple=True, metavar="NAME=VALUE", help="Set a parameter.")
-@click.option("--profile", metavar="PROFILE", help=f"One of {', '.join(project.PROFILES)}.")
+@_GIVEN
+@_PROFILE
 @click.option("--shards", required=True, type=int, metavar="N", help="How many there are.")
 @click.option("--force", is_flag=True, help="Collect again what is finished.")
 @_RECORD

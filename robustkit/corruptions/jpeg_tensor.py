@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from robustkit.shapes import precise
+from robustkit.straight_through import straight_through
 
 Steps = tuple[tuple[int, ...], ...]
 
@@ -48,7 +49,7 @@ def compress(images: Float[Tensor, "n c h w"], quality: int) -> Float[Tensor, "n
     """
     height, width = images.shape[-2:]
     scaled = images.to(precise(images)) * 255
-    levels = _straight(scaled, scaled.round()).clamp(0, 255)
+    levels = straight_through(scaled, scaled.round()).clamp(0, 255)
     if images.shape[1] == 1:
         result = _coded(levels[:, 0], _LUMINANCE, quality)[:, None]
     else:
@@ -61,23 +62,8 @@ def compress(images: Float[Tensor, "n c h w"], quality: int) -> Float[Tensor, "n
     return (result / 255).to(images.dtype)
 
 
-class _Straight(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: object, values: Tensor, rounded: Tensor) -> Tensor:
-        return rounded
-
-    @staticmethod
-    def backward(ctx: object, gradient: Tensor) -> tuple[Tensor, None]:
-        return gradient, None
-
-
-def _straight(values: Tensor, rounded: Tensor) -> Tensor:
-    result: Tensor = _Straight.apply(values, rounded.detach()) if values.requires_grad else rounded
-    return result
-
-
 def _floor(values: Tensor) -> Tensor:
-    return _straight(values, values.floor())
+    return straight_through(values, values.floor())
 
 
 def _to_luma_chroma(red: Tensor, green: Tensor, blue: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -131,7 +117,7 @@ def _coded(parts: Tensor, base: Steps, quality: int) -> Tensor:
     values = blocks.reshape(-1, 8).double() - 128
     values = _floor((values @ matrix.mT + 2**10) / 2**11).reshape(-1, 8, across)
     values = _floor((matrix @ values + 2**14) / 2**15) / (8 * steps)
-    values = _straight(values, values.sign() * (values.abs() + 0.5).floor()) * steps
+    values = straight_through(values, values.sign() * (values.abs() + 0.5).floor()) * steps
     values = _floor((matrix.mT @ values + 2**10) / 2**11).reshape(-1, 8)
     values = _floor((values @ matrix + 2**17) / 2**18) + 128
     return values.clamp(0, 255).to(parts.dtype).reshape(shape)[:, :height, :width]

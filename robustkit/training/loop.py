@@ -1,6 +1,5 @@
 """The training loop: plain PyTorch on a dataset that lives on the device."""
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,12 +13,13 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from robustkit.checks import check_images, check_labels, check_predictions
 from robustkit.data import Dataset, as_float
 from robustkit.data.dataset import check_dataset
-from robustkit.errors import InputError, RunError
+from robustkit.errors import InputError
 from robustkit.progress import progress
-from robustkit.training.batches import Transform, own_randomness, prepare, subseed
+from robustkit.training.batches import Transform, own_randomness, subseed
 from robustkit.training.checkpoints import Configuration, History, restore, save
-from robustkit.training.losses import batch_loss
-from robustkit.training.schedules import Schedule, learning_rate_at, usual_peak
+from robustkit.training.epochs import Training
+from robustkit.training.processes import Processes
+from robustkit.training.schedules import Schedule, usual_peak
 from robustkit.training.settings import (
     Adversarial,
     Precision,
@@ -69,6 +69,7 @@ def train(
     precision: Precision = "auto",
     channels_last: bool = True,
     on_epoch: Callable[[nn.Module, int], object] | None = None,
+    processes: Processes | None = None,
 ) -> TrainingResult:
     """Train `model` in place by stochastic gradient descent, and leave it in eval mode.
 
@@ -98,17 +99,21 @@ def train(
 
     `on_epoch` is called with the model, in eval mode, and the number of epochs done, before the
     first epoch and after each: to measure as it trains. It must leave the model as it is; an
-    `average` takes its place at the end. A
-    training that a checkpoint continues calls it for the epochs that are left.
+    `average` takes its place at the end. A training that a checkpoint continues calls it for the
+    epochs that are left.
+
+    `processes` shares the training among several, each with its own call and its part of every
+    batch: see `robustkit.training.distributed.Accelerated`.
 
     Raises `InputError` for impossible settings, data that the model cannot take, a model without
     trainable parameters, or a checkpoint of another configuration; `DataError` for a checkpoint
     that cannot be read or written; `RunError` when the loss is no longer finite.
     """
+    processes = _checked_processes(processes, batch_size)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not parameters:
         raise InputError("no parameter asks for gradients; call model.requires_grad_(True) first.")
-    device = parameters[0].device
+    device = processes.device(model)
     usual = usual_peak(schedule)
     settings = Settings(
         epochs=epochs,
@@ -131,19 +136,8 @@ def train(
     )
     if consistency is not None and transform is None:
         raise InputError("consistency compares transformed views of an image; pass a transform.")
-    check_dataset(dataset)
-    if len(dataset) == 0:
-        raise InputError(f"{dataset!r} is empty.")
-    images, labels = dataset.images.to(device), dataset.labels.to(device)
-    model.eval()
-    if images.is_floating_point():
-        check_images(images, unit_range=False)
-        if augment:
-            raise InputError(
-                f"{dataset!r} is floating point; random crops and flips are for 8-bit images. "
-                "Train with augment=False, and pass a transform for other augmentation."
-            )
-    check_labels(labels, len(images), check_predictions(model, as_float(images[:1])))
+    model.to(device)
+    images, labels = _on_device(dataset, model, device, augment)
     optimizer = torch.optim.SGD(
         parameters,
         lr=learning_rate,
@@ -165,31 +159,29 @@ def train(
         history = restore(checkpoint, made_by, weights, optimizer)
     if channels_last:
         weights.to(memory_format=torch.channels_last)
+    joined = processes.joined(model)
+    training = Training(
+        *(model, joined, averaged, optimizer, images, labels, settings, transform, processes)
+    )
     if on_epoch is not None and not history.losses:
         on_epoch(model, 0)
     try:
         with progress(epochs * len(images), "training") as bar:
+            bar.disable = bar.disable or processes.rank > 0
             bar.update(len(history.losses) * len(images))
             for epoch in range(len(history.losses), epochs):
                 started = time.perf_counter()
-                with own_randomness(device, subseed(seed, "epoch", epoch)):
-                    loss, accuracy = _epoch(
-                        model,
-                        averaged,
-                        optimizer,
-                        images,
-                        labels,
-                        settings,
-                        transform,
-                        epoch,
-                        bar.update,
-                    )
+                purpose = f"epoch/{processes.rank}" if processes.rank else "epoch"
+                with own_randomness(device, subseed(seed, purpose, epoch)):
+                    loss, accuracy = training.epoch(epoch, bar.update)
+                processes.agree(weights)
                 history.losses.append(loss)
                 history.accuracies.append(accuracy)
                 history.seconds += time.perf_counter() - started
                 bar.set_postfix_str(f"loss {loss:.3f}, accuracy {accuracy:.3f}")
-                if checkpoint is not None:
+                if checkpoint is not None and not processes.rank:
                     save(checkpoint, made_by, weights, optimizer, history)
+                processes.wait()
                 if on_epoch is not None:
                     model.eval()
                     on_epoch(model, epoch + 1)
@@ -206,53 +198,33 @@ def train(
     )
 
 
-def _epoch(
-    model: nn.Module,
-    averaged: AveragedModel | None,
-    optimizer: torch.optim.Optimizer,
-    images: Shaped[Tensor, "n *shape"],
-    labels: Int[Tensor, " n"],
-    settings: Settings,
-    transform: Transform | None,
-    epoch: int,
-    advance: Callable[[int], object],
-) -> tuple[float, float]:
-    device, count = images.device, len(images)
-    generator = torch.Generator().manual_seed(subseed(settings.seed, "order", epoch))
-    order = torch.randperm(count, generator=generator).to(device)
-    steps = math.ceil(count / settings.batch_size)
-    # Sums stay on the device: reading them each batch would make a GPU wait.
-    loss_sum = torch.zeros((), device=device)
-    correct = torch.zeros((), device=device, dtype=torch.int64)
-    for step, indices in enumerate(order.split(settings.batch_size), start=epoch * steps):
-        rate = learning_rate_at(
-            step,
-            settings.epochs * steps,
-            settings.learning_rate,
-            settings.schedule,
-            settings.peak_at,
+def _checked_processes(processes: Processes | None, batch_size: int) -> Processes:
+    if processes is None:
+        return Processes()
+    if not isinstance(processes, Processes):
+        raise InputError(
+            f"processes must be robustkit.training.distributed.Accelerated(), got {processes!r}."
         )
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        targets = labels[indices]
-        batch = prepare(model, images[indices], targets, indices, settings, transform, epoch)
-        model.train()
-        with torch.autocast(device.type, torch.bfloat16, enabled=settings.bfloat16):
-            loss, logits = batch_loss(model, batch, targets, settings)
-        optimizer.zero_grad()
-        loss.backward()
-        if settings.clip is not None:
-            nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
-        optimizer.step()
-        if averaged is not None:
-            averaged.update_parameters(model)
-        loss_sum += loss.detach() * len(indices)
-        correct += (logits.detach().argmax(dim=1) == targets).sum()
-        advance(len(indices))
-    mean = float(loss_sum) / count
-    if not math.isfinite(mean):
-        raise RunError(
-            f"the loss is {mean} in epoch {epoch + 1}; lower learning_rate, or set clip to bound "
-            "the gradient."
-        )
-    return mean, int(correct) / count
+    if batch_size < processes.count:
+        raise InputError(f"a batch of {batch_size} images has none for some of {processes.count}.")
+    return processes
+
+
+def _on_device(
+    dataset: Dataset, model: nn.Module, device: torch.device, augment: bool
+) -> tuple[Shaped[Tensor, "n *shape"], Int[Tensor, " n"]]:
+    """Return the images and labels on `device`, if `model` can train on them; else `InputError`."""
+    check_dataset(dataset)
+    if len(dataset) == 0:
+        raise InputError(f"{dataset!r} is empty.")
+    images, labels = dataset.images.to(device), dataset.labels.to(device)
+    model.eval()
+    if images.is_floating_point():
+        check_images(images, unit_range=False)
+        if augment:
+            raise InputError(
+                f"{dataset!r} is floating point; random crops and flips are for 8-bit images. "
+                "Train with augment=False, and pass a transform for other augmentation."
+            )
+    check_labels(labels, len(images), check_predictions(model, as_float(images[:1])))
+    return images, labels

@@ -5,6 +5,7 @@ from jaxtyping import Shaped, UInt8
 from torch import Tensor
 
 from robustkit.data import to_float
+from robustkit.straight_through import straight_through
 from robustkit.translation.levels import Size
 from robustkit.translation.selection import crops_at
 
@@ -32,16 +33,4 @@ def level_crops(
     values = to_float(cut, images.dtype)
     if not (images.requires_grad and torch.is_grad_enabled()):
         return values
-    kept: Tensor = _Straight.apply(crops_at(images, positions, crop, wrap=wrap), values)
-    return kept
-
-
-class _Straight(torch.autograd.Function):
-    # A sum of the images and what they lack would be rounded.
-    @staticmethod
-    def forward(ctx: object, replaced: Tensor, values: Tensor) -> Tensor:
-        return values
-
-    @staticmethod
-    def backward(ctx: object, gradient: Tensor) -> tuple[Tensor, None]:
-        return gradient, None
+    return straight_through(crops_at(images, positions, crop, wrap=wrap), values)

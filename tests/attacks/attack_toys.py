@@ -4,20 +4,13 @@ import math
 
 import torch
 from torch import Tensor, nn
+from toys import Linear
 
 from robustkit.attacks import AttackResult
 
 
-class Affine(nn.Module):
-    """Logits W x + b of the flattened image."""
-
-    def __init__(self, weight: Tensor, bias: Tensor) -> None:
-        super().__init__()
-        self.weight, self.bias = nn.Parameter(weight), nn.Parameter(bias)
-        self.eval()
-
-    def forward(self, images: Tensor) -> Tensor:
-        return images.flatten(1) @ self.weight.T + self.bias
+class Affine(Linear):
+    """A linear classifier that knows its margins."""
 
     def boundary_distances(self, images: Tensor, norm: float | str, project=None) -> Tensor:
         """The closed form min_k |f_k - f_0| / ||w_k - w_0||_q, with q dual to the norm."""

@@ -1,6 +1,5 @@
 """The picture to play with in the chapter on translations, driven as a reader would."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -31,12 +30,9 @@ STATE = """() => {
 
 
 @pytest.fixture
-def page(browser: Any, address: str) -> Iterator[Any]:
-    opened = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
-    shown = opened.new_page()
-    shown.goto(f"{address}/notebooks/05_translation.html", wait_until="load")
-    yield shown
-    opened.close()
+def page(desk: Any, address: str) -> Any:
+    desk.goto(f"{address}/notebooks/05_translation.html", wait_until="load")
+    return desk
 
 
 def test_the_grid_starts_without_a_shift(page: Any) -> None:

@@ -1,6 +1,5 @@
 """The filter of the scoreboard, driven as a reader would, and the page without a script."""
 
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -33,12 +32,9 @@ def scripted(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.fixture
-def page(browser: Any, address: str) -> Iterator[Any]:
-    opened = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
-    shown = opened.new_page()
-    shown.goto(f"{address}/book/scoreboard.html", wait_until="load")
-    yield shown
-    opened.close()
+def page(desk: Any, address: str) -> Any:
+    desk.goto(f"{address}/book/scoreboard.html", wait_until="load")
+    return desk
 
 
 def test_all_rows_are_shown_at_first_with_and_without_a_script(

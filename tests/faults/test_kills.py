@@ -13,6 +13,7 @@ from typing import Any
 
 import fault_project
 import pytest
+from waiting import wait_for
 
 import robustkit
 
@@ -78,14 +79,6 @@ def finish(started: Started, status: int = 0) -> str:
     said = started.said.read_text()
     assert started.process.returncode == status, said
     return said
-
-
-def wait_for(condition: Callable[[], object], what: str) -> None:
-    for _ in range(2400):
-        if condition():
-            return
-        time.sleep(0.05)
-    pytest.fail(f"waited too long for {what}")
 
 
 def numbers(root: Path) -> Any:

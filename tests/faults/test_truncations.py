@@ -31,7 +31,7 @@ def lengths(name: str, whole: int) -> list[int]:
     return sorted({0, whole - 1, *drawn})
 
 
-def refused(path: Path, use: Callable[[], object]) -> None:
+def check_refused(path: Path, use: Callable[[], object]) -> None:
     """Require that each truncation of a file ends in a `DataError` that names the file."""
     whole = path.read_bytes()
     use()
@@ -64,11 +64,11 @@ def test_a_committed_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     records.write(path, record.as_dict())
     # The line end is no part of the record.
     path.write_bytes(path.read_bytes().rstrip())
-    refused(path, lambda: records.committed(fault_project.CHAPTER, "laptop"))
+    check_refused(path, lambda: records.committed(fault_project.CHAPTER, "laptop"))
     (root / "book" / "claims" / f"{fault_project.CHAPTER}.yml").write_text(
         f"chapter: {fault_project.CHAPTER}\nclaims: []\n"
     )
-    refused(path, lambda: claims.scoreboard(fault_project.CHAPTER))
+    check_refused(path, lambda: claims.scoreboard(fault_project.CHAPTER))
 
 
 def test_an_executed_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,7 +77,7 @@ def test_an_executed_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     record = records.Record(fault_project.CHAPTER, {"profile": "smoke"})
     path = project.notebook_path(fault_project.CHAPTER)
     path.write_text(json.dumps({"metadata": {"robustkit": {"record": record.as_dict()}}}))
-    refused(path, lambda: records.committed(fault_project.CHAPTER, "smoke"))
+    check_refused(path, lambda: records.committed(fault_project.CHAPTER, "smoke"))
 
 
 def network(classes: int = 2) -> nn.Sequential:
@@ -99,7 +99,7 @@ def test_weights(home: Path, monkeypatch: pytest.MonkeyPatch, published: bool) -
         save_file(state, path)
         known = replace(CARDS[name], sha256=files.sha256(path))
     monkeypatch.setitem(CARDS, name, known)
-    refused(path, lambda: models.load(name))
+    check_refused(path, lambda: models.load(name))
 
 
 @pytest.mark.parametrize("ending", ["png", "jpg", "bmp", "webp", "tiff"])
@@ -140,7 +140,7 @@ def test_finished_cells(tmp_path: Path) -> None:
 
     judge()
     for path in sorted((tmp_path / "cells").iterdir()):
-        refused(path, judge)
+        check_refused(path, judge)
 
 
 def test_a_checkpoint_cut_or_changed(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_a_checkpoint_cut_or_changed(tmp_path: Path) -> None:
         return train(model, dataset, epochs=1, learning_rate=0.1, seed=0, checkpoint=path)
 
     resume()
-    refused(path, resume)
+    check_refused(path, resume)
     # One wrong bit in a weight, which torch reads as it is.
     weights = torch.load(path)["model"]["3.weight"].numpy().tobytes()
     whole = path.read_bytes()

@@ -5,6 +5,7 @@ import math
 import scipy.fft
 import torch
 from torch import Tensor, nn
+from toys import Linear
 
 from robustkit.margins import Block, Subspace
 
@@ -22,16 +23,8 @@ class Function(nn.Module):
         return self.function(images)
 
 
-class Affine(nn.Module):
-    """Logits W x + b of the flattened image."""
-
-    def __init__(self, weight: Tensor, bias: Tensor) -> None:
-        super().__init__()
-        self.weight, self.bias = nn.Parameter(weight), nn.Parameter(bias)
-        self.eval()
-
-    def forward(self, images: Tensor) -> Tensor:
-        return images.flatten(1) @ self.weight.T + self.bias
+class Affine(Linear):
+    """A linear classifier that knows its margins."""
 
     def margins(self, images: Tensor, subspaces: list[Subspace]) -> tuple[Tensor, Tensor]:
         """The closed form min_k (f_0 - f_k) / ||P_S (w_k - w_0)|| and its class, M x N."""

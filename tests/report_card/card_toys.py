@@ -2,21 +2,10 @@
 
 import torch
 from torch import Tensor, nn
+from toys import Linear
 
 from robustkit.corruptions.severities import ALL_SEVERITIES
 from robustkit.report_card.sample import Sample, Settings
-
-
-class Linear(nn.Module):
-    """Logits W x + b of the flattened image, for images of any size that W fits."""
-
-    def __init__(self, weight: Tensor, bias: Tensor) -> None:
-        super().__init__()
-        self.weight, self.bias = nn.Parameter(weight), nn.Parameter(bias)
-        self.eval()
-
-    def forward(self, images: Tensor) -> Tensor:
-        return images.flatten(1) @ self.weight.T + self.bias
 
 
 class Columns(nn.Module):

@@ -1,7 +1,5 @@
 """A tiny checkout with one chapter, in which real runs take about a second."""
 
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -73,17 +71,3 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
     made.write()
     monkeypatch.chdir(tmp_path)
     return made
-
-
-@pytest.fixture(scope="session")
-def wait_for() -> Callable[[Callable[[], object], str], None]:
-    """Wait until a condition holds; fails, and names what was waited for, when it never does."""
-
-    def wait(condition: Callable[[], object], what: str) -> None:
-        for _ in range(1200):
-            if condition():
-                return
-            time.sleep(0.05)
-        pytest.fail(f"waited too long for {what}")
-
-    return wait

@@ -10,6 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from click.testing import CliRunner
+from waiting import wait_for
 
 from robustkit import cli, notebooks, records, runs
 from robustkit.collecting import collect
@@ -104,7 +105,7 @@ def never_split(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def three_shards(tmp_path_factory, wait_for):
+def three_shards(tmp_path_factory):
     """A folder with three finished shards, one of which was killed in its second block."""
     folder = checkout_at(tmp_path_factory.mktemp("split"))
     (folder / "stop.txt").touch()

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from waiting import wait_for
 
 from robustkit import grid as grids
 from robustkit import runs
@@ -52,7 +53,7 @@ def test_no_run_starts_when_one_combination_is_not_valid(checkout):
     assert checkout.executions() == 0
 
 
-def test_an_interrupted_grid_stops_its_runs(checkout, wait_for):
+def test_an_interrupted_grid_stops_its_runs(checkout):
     checkout.write(
         "# %%\nimport time\nif seed == 2:\n"
         '    Path("../asleep.txt").touch()\n'

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from waiting import wait_for
 
 from robustkit import notebooks, records, runs
 from robustkit.errors import InputError, RunError, UnknownNameError
@@ -270,7 +271,7 @@ def test_a_relative_home_means_the_folder_of_the_caller(checkout, monkeypatch):
     assert (checkout.folder / "home.txt").read_text() == str((checkout.folder / "data").resolve())
 
 
-def test_two_processes_execute_one_run_once(checkout, command, wait_for):
+def test_two_processes_execute_one_run_once(checkout, command):
     checkout.write(
         '# %%\nimport time\nPath("../started.txt").touch()\nfor _ in range(1200):\n'
         '    if Path("../go.txt").exists():\n        break\n    time.sleep(0.05)\n'
@@ -290,7 +291,7 @@ def test_two_processes_execute_one_run_once(checkout, command, wait_for):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_leaves_nothing_half_written(checkout, command, wait_for, number):
+def test_an_interrupted_run_leaves_nothing_half_written(checkout, command, number):
     checkout.write(SLEEP)
     process = command("run", "01_tiny")
     wait_for(lambda: checkout.executions() and (checkout.folder / "kernel.txt").exists(), "work")

@@ -5,10 +5,10 @@ import sys
 from pathlib import Path
 
 import torch
-from training_toys import bars, plain_network
+from training_toys import bars, network, plain_network
 
-from robustkit.training import Adversarial
-from robustkit.training.distributed import train_distributed
+from robustkit.training import Adversarial, train
+from robustkit.training.distributed import Accelerated
 
 
 def main() -> None:
@@ -20,8 +20,9 @@ def main() -> None:
         given["adversarial"] = Adversarial(norm=2, radius=0.3, steps=2)
     if "checkpoint" in given:
         given["checkpoint"] = Path(given["checkpoint"])
-    model = plain_network()
-    result = train_distributed(model, bars(), cpu=True, **given)
+    model = {"plain": plain_network, "network": network}[given.pop("network", "plain")]()
+    processes = Accelerated(cpu=True, synchronize=given.pop("synchronize", True))
+    result = train(model, bars(), **given, processes=processes)
     content = {"state": model.state_dict(), "losses": result.losses, "hits": result.accuracies}
     torch.save(content, place.with_suffix(f".{sys.argv[2]}.pt"))
 

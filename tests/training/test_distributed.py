@@ -18,7 +18,8 @@ from robustkit.errors import InputError
 from robustkit.training import train
 
 pytest.importorskip("accelerate", reason="Accelerate is not installed: robustkit[scale]")
-from robustkit.training.distributed import train_distributed
+from robustkit.training.distributed import Accelerated
+from robustkit.training.processes import Processes
 
 # Batches of 21 images leave shares of 11 and 10, and a last batch of 12.
 RECIPE = {"epochs": 3, "learning_rate": 0.05, "batch_size": 21, "augment": True, "seed": 3}
@@ -117,36 +118,37 @@ def test_one_process_gives_the_weights_of_train_bit_for_bit(alone: None) -> None
     one, other = network(), network()
     options = {**HARD, "transform": Halve(), "consistency": 2.0}
     expected = train(one, bars(), **options)
-    result = train_distributed(other, bars(), cpu=True, **options)
+    result = train(other, bars(), **options, processes=Accelerated(cpu=True))
     assert same(one, other)
-    assert result.losses == pytest.approx(expected.losses, rel=1e-6)
+    assert result.losses == expected.losses
     assert result.accuracies == expected.accuracies
     assert result.images_per_second == pytest.approx(3 * 96 / result.seconds)
     check_model(other)
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"batch_size": 0}, "batch_size must be at least 1"),
-        ({"label_smoothing": 1.0}, "label_smoothing must lie"),
-        ({"consistency": 1.0}, "pass a transform"),
-    ],
-)
-def test_impossible_settings_are_refused(
-    alone: None, changes: dict[str, object], message: str
+def test_processes_agree_on_statistics_that_are_not_synchronised(
+    tmp_path: Path, alone: None
 ) -> None:
-    with pytest.raises(InputError, match=message):
-        train_distributed(plain_network(), bars(), cpu=True, **(RECIPE | changes))
+    recipe = {**RECIPE, "average": 0.9, "network": "network", "synchronize": False}
+    made = in_two_processes(tmp_path / "recipe.json", recipe)
+    assert any("running_var" in name for name in made[0]["state"])
+    assert all(torch.equal(made[0]["state"][k], made[1]["state"][k]) for k in made[0]["state"])
 
 
-def test_a_frozen_network_is_refused(alone: None) -> None:
-    frozen = plain_network().requires_grad_(False)
-    with pytest.raises(InputError, match="no parameter asks for gradients"):
-        train_distributed(frozen, bars(), cpu=True, **RECIPE)
+def test_statistics_are_not_synchronised_between_processors(tmp_path: Path, alone: None) -> None:
+    with pytest.raises(AssertionError, match="synchronised between GPUs only"):
+        in_two_processes(tmp_path / "recipe.json", {**RECIPE, "network": "network"})
+
+
+def test_a_batch_has_an_image_for_every_process() -> None:
+    class Three(Processes):
+        count = 3
+
+    with pytest.raises(InputError, match="a batch of 2 images has none for some of 3"):
+        train(plain_network(), bars(), **(RECIPE | {"batch_size": 2}), processes=Three())
 
 
 def test_without_accelerate_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "accelerate", None)
     with pytest.raises(InputError, match=r"pip install 'robustkit\[scale\]'"):
-        train_distributed(plain_network(), bars(), cpu=True, **RECIPE)
+        Accelerated(cpu=True)

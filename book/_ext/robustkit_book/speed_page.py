@@ -4,6 +4,7 @@ They show the records of the benchmarks, one of a processor and one of a GPU, si
 there is none, they say so. All is made of document nodes.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from itertools import groupby
 from typing import Any
@@ -35,7 +36,7 @@ _SIGNS = {MET: "reproduced", MISSED: "differs", ABSENT: "not-run"}
 _KINDS = {"peer": "another package", "published": "the published code", "model": "the network"}
 
 
-class _Speed(SphinxDirective):
+class _Speed(SphinxDirective, ABC):
     def run(self) -> list[nodes.Node]:
         mark_live(self.env)
         try:
@@ -43,9 +44,9 @@ class _Speed(SphinxDirective):
         except (RobustkitError, OSError, LookupError, TypeError, yaml.YAMLError) as error:
             raise self.error(f"{self.name}: {error!r}") from error
 
+    @abstractmethod
     def shown(self, made: Made) -> list[nodes.Node]:
         """Return what the directive stands for."""
-        raise NotImplementedError
 
     def chapter_link(self, name: str) -> list[nodes.Node]:
         if not name:
