@@ -77,7 +77,9 @@ def rate(work: Work, device: str) -> Rate | None:
             continue
         made = record["provenance"]
         seconds = _seconds(work, record)
-        if seconds is not None and ("gpu" in made) == (device == "gpu"):
+        # What was collected has no device of its own.
+        on_gpu = {"gpu" in machine for machine in made.get("shards", [made])}
+        if seconds is not None and on_gpu == {device == "gpu"}:
             cores = made.get("threads") or made.get("cores") or 1
             found = Rate(seconds, 1 if device == "gpu" else cores)
     return found

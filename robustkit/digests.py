@@ -1,10 +1,10 @@
-"""One digest for many tensors: what a checkpoint knows its data and weights by."""
+"""Digests of tensors and models: what a checkpoint knows its data and weights by."""
 
 import hashlib
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def digest(tensors: Mapping[str, Tensor]) -> str:
@@ -14,3 +14,10 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
         total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         total.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return total.hexdigest()
+
+
+def describe_model(model: nn.Module) -> str:
+    """Return a digest of a model: its class, its layers as printed, and its weights."""
+    kind = f"{type(model).__module__}.{type(model).__qualname__} {model!r}"
+    weights: dict[str, Tensor] = dict(model.state_dict())
+    return hashlib.sha256(f"{kind} {digest(weights)}".encode()).hexdigest()

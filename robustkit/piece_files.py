@@ -10,13 +10,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from robustkit import inputs
-from robustkit.digests import digest
+from robustkit import inputs, provenance
+from robustkit.digests import describe_model, digest
 from robustkit.errors import DataError, InputError
 from robustkit.files import write_atomic
 from robustkit.joining import Parts
-
-_seen: dict[tuple[object, ...], str] = {}
 
 
 @dataclass(frozen=True)
@@ -28,11 +26,14 @@ class Piece:
     on_host: frozenset[str]
 
 
-def write(path: Path, piece: Piece, made_of: Mapping[str, str]) -> None:
+def write(
+    path: Path, piece: Piece, made_of: Mapping[str, str], read_files: inputs.FirstRead
+) -> None:
     """Write a piece with what it was made of, and with what this process has read so far."""
     header = {
         "made of": dict(made_of),
-        "inputs": _read_so_far(),
+        "inputs": read_files.entries(),
+        "packages": provenance.packages(),
         "kind": piece.parts.kind,
         # The format sorts its tensors; a table made of a mapping is in the order of its names.
         "names": list(piece.parts.tensors),
@@ -45,11 +46,11 @@ def write(path: Path, piece: Piece, made_of: Mapping[str, str]) -> None:
     write_atomic(path, save(tensors, {"robustkit": json.dumps(header)}))
 
 
-def read(path: Path, made_of: Mapping[str, str]) -> Piece | None:
+def read(path: Path, made_of: Mapping[str, str], read_files: inputs.FirstRead) -> Piece | None:
     """Return a piece, or None where there is no file; what it had read counts as read here too.
 
     Raises `DataError` that says why when the file is damaged, was made of something else, or has
-    read what is no longer the same.
+    read what is not what this process reads.
     """
     if not path.exists():
         return None
@@ -57,7 +58,8 @@ def read(path: Path, made_of: Mapping[str, str]) -> Piece | None:
         with safe_open(path, framework="pt") as file:
             header = json.loads(file.metadata()["robustkit"])
             tensors = {name: file.get_tensor(f"t {name}") for name in header["names"]}
-        found, read_files = dict(header["made of"]), dict(header["inputs"])
+        found, entries = dict(header["made of"]), dict(header["inputs"])
+        versions: dict[str, str] = dict(header["packages"])
         parts = Parts(header["kind"], tensors, dict(header["plain"]))
         piece = Piece(parts, float(header["seconds"]), frozenset(header["on host"]))
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
@@ -65,26 +67,32 @@ def read(path: Path, made_of: Mapping[str, str]) -> Piece | None:
     differing = [name for name in made_of if found.get(name) != made_of[name]]
     differing += [
         name
-        for name, entry in read_files.items()
-        if entry["digest"] != _digest([Path(file) for file in entry["files"]])
+        for name, entry in entries.items()
+        if entry["digest"] != read_files.digest([Path(file) for file in entry["files"]])
+    ]
+    here = provenance.packages()
+    # Builds of one version for several kinds of machine have one name up to a plus sign.
+    differing += [
+        f"version of {name}"
+        for name, version in versions.items()
+        if here.get(name, version).partition("+")[0] != version.partition("+")[0]
     ]
     if differing:
         raise DataError(f"{path} was made with another {', '.join(differing)}")
-    for name, entry in read_files.items():
+    for name, entry in entries.items():
         inputs.note(name, [Path(file) for file in entry["files"]])
     return piece
 
 
 def describe(of: object) -> str:
-    """Return a digest of models, by their class and state, of tensors and of plain values.
+    """Return a digest of models, by class, layers and state, of tensors and of plain values.
 
     Raises `InputError` for anything else.
     """
     if isinstance(of, Mapping):
         return " ".join(f"{name}={describe(part)}" for name, part in of.items())
     if isinstance(of, nn.Module):
-        state: dict[str, Tensor] = dict(of.state_dict())
-        return f"{type(of).__qualname__} {digest(state)}"
+        return describe_model(of)
     if isinstance(of, Tensor):
         return digest({"": of})
     if of is None or isinstance(of, bool | int | float | str):
@@ -105,22 +113,3 @@ def on_device(piece: Piece, device: torch.device) -> Parts:
         for name, tensor in piece.parts.tensors.items()
     }
     return Parts(piece.parts.kind, tensors, piece.parts.plain)
-
-
-def _read_so_far() -> dict[str, dict[str, object]]:
-    return {
-        name: {"digest": _digest(files), "files": [str(file.resolve()) for file in files]}
-        for name, files in inputs.noted().items()
-    }
-
-
-def _digest(files: list[Path]) -> str:
-    # Every block asks for the same files; a change shows in their size or time.
-    states = [file.stat() if file.is_file() else None for file in files]
-    key = tuple(
-        (file, state and (state.st_size, state.st_mtime_ns))
-        for file, state in zip(files, states, strict=True)
-    )
-    if key not in _seen:
-        _seen[key] = inputs.digest(files)
-    return _seen[key]

@@ -40,6 +40,11 @@ def file_name(name: str, block: int | None = None) -> str:
     return f"{readable}-{digest}{place}.safetensors"
 
 
+def begin(pieces: Path, shard: int, shards: int) -> None:
+    """Make the folder of one shard: what shards share is in use from now on."""
+    (pieces / of_shard(shard, shards)).mkdir(parents=True, exist_ok=True)
+
+
 def clear(pieces: Path, shard: int, shards: int) -> None:
     """Remove the pieces of one shard, and what shards share if no other shard has pieces."""
     shutil.rmtree(pieces / of_shard(shard, shards), ignore_errors=True)

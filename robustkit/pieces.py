@@ -43,6 +43,7 @@ class Pieces:
         self.shard, self.shards, self.block = shard, shards, block
         self._folder = piece_folders.folder()
         self._collected = piece_folders.collected()
+        self._read = inputs.FirstRead()
         self._seconds: dict[str, float] = {}
 
     def rows(self, count: int) -> Int[Tensor, " n"]:
@@ -86,7 +87,11 @@ class Pieces:
         self._check(name, positions, tensors)
         blocks, counts = (positions // self.block).unique_consecutive(return_counts=True)
         lengths: list[int] = counts.tolist()
+        device = tensors[0].device
         made_of = {"name": name, "block": str(self.block), "model": piece_files.describe(of)}
+        if not (self._collected and device.type == "cpu"):
+            # A processor collects what a GPU has made; else one record is of one kind of machine.
+            made_of["kind of device"] = device.type
         found = []
         for block, here, *batch in zip(
             blocks.tolist(),
@@ -98,7 +103,6 @@ class Pieces:
             own = tuple(part.clone() for part in batch)
             found.append(self._of_block(name, block, here, own, made_of, function))
         self._seconds[name] = sum(piece.seconds for piece in found)
-        device = tensors[0].device
         return put_together(join([piece_files.on_device(p, device) for p in found], lengths))
 
     def once(self, name: str, function: Callable[[Path | None], Any], *, of: object = None) -> Any:
@@ -163,8 +167,10 @@ class Pieces:
     ) -> Piece:
         assert self._folder is not None
         made_of = {"run": self._folder.parent.name, **made_of}
+        # Read before the work, which is by the code of now.
+        self._read.entries()
         try:
-            found, reason = piece_files.read(place, made_of), "it is not there"
+            found, reason = piece_files.read(place, made_of, self._read), "it is not there"
         except DataError as error:
             found, reason = None, str(error)
         if found is None and self._collected:
@@ -174,7 +180,7 @@ class Pieces:
             )
         if found is None:
             found = _timed(make)
-            piece_files.write(place, found, made_of)
+            piece_files.write(place, found, made_of, self._read)
         return found
 
     def _check(self, name: str, rows: Tensor, tensors: tuple[Tensor, ...]) -> None:

@@ -35,7 +35,7 @@ def collect(digests: dict[str, str], checkout: dict[str, Any]) -> dict[str, Any]
         "robustkit": robustkit.__version__,
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
-        "packages": _packages(),
+        "packages": packages(),
         "cpu": cpu_model(),
         "cores": os.cpu_count(),
         "peak_memory_mib": peak_memory_mib(),
@@ -81,7 +81,8 @@ def peak_memory_mib() -> int | None:
     return round(size / 2**20 if sys.platform == "darwin" else size / 2**10)
 
 
-def _packages() -> dict[str, str]:
+def packages() -> dict[str, str]:
+    """Return the versions of the packages that this process uses, of those that numbers rest on."""
     # What was not imported had no part in the run.
     return {
         name: str(sys.modules[module].__version__)

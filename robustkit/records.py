@@ -30,7 +30,7 @@ class Record:
         self.tables: dict[str, dict[str, list[Any]]] = {}
         # What is edited or committed during the run is not what ran.
         started = bool(os.environ.get(RUN_FOLDER))
-        self._at_first = _read_so_far() if started else {}
+        self._read = inputs.FirstRead() if started else None
         self._checkout = provenance.commit() if started else {}
 
     def scalar(
@@ -107,10 +107,7 @@ class Record:
         """Print one line and, in a run started by robustkit, write the record and its inputs."""
         folder = os.environ.get(RUN_FOLDER)
         if folder:
-            read_files = _read_so_far()
-            for name, entry in self._at_first.items():
-                if read_files[name]["files"] == entry["files"]:
-                    read_files[name] = entry
+            read_files = (self._read or inputs.FirstRead()).entries()
             digests = {name: entry["digest"] for name, entry in read_files.items()}
             write_atomic(Path(folder) / "inputs.json", strict_json.dumps(read_files))
             record = {**self.as_dict(), "provenance": provenance.collect(digests, self._checkout)}
@@ -208,13 +205,6 @@ def embedded(notebook: Path) -> dict[str, Any] | None:
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{notebook} is not a notebook. Run the chapter again.") from error
     return None if stored is None else decode(stored, str(notebook))
-
-
-def _read_so_far() -> dict[str, dict[str, Any]]:
-    return {
-        name: {"digest": inputs.digest(files), "files": [str(file.resolve()) for file in files]}
-        for name, files in inputs.noted().items()
-    }
 
 
 def _bound(name: str, given: Any) -> float | None:

@@ -79,6 +79,8 @@ def carry_out(
             collected = shards() if shards else []
             if force and not collected:
                 piece_folders.clear(planned.pieces, *planned.shard)
+            if not collected:
+                piece_folders.begin(planned.pieces, *planned.shard)
             finished = _execute(planned, timeout, collected)
             if not collected and planned.prekey == planned.whole:
                 piece_folders.clear(planned.pieces, *planned.shard)

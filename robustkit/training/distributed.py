@@ -1,6 +1,6 @@
 """Training on several devices, each process on its share of every batch.
 
-Processes, devices and the averaging of gradients are those of Accelerate, which starts the script:
+Processes and devices are those of Accelerate, which starts the script:
 `accelerate launch --num_processes 4 script.py`.
 """
 
@@ -22,8 +22,8 @@ class Accelerated(Processes):
     in each process.
 
     With `synchronize`, batch normalisation takes its statistics over the batches of all processes,
-    which torch can do on GPUs only; without, over each process's own share, and the running
-    statistics are those of the first.
+    which torch can do on GPUs only, and its layers in the model stay synchronised ones; without,
+    over each process's own share, and the running statistics are those of the first.
 
     A checkpoint is written by the first process and read by all, on a file system that they share;
     any number of processes continues it.
@@ -34,19 +34,20 @@ class Accelerated(Processes):
 
     def __init__(self, *, synchronize: bool = True, cpu: bool = False) -> None:
         try:
-            from accelerate import Accelerator
+            from accelerate import PartialState
         except ModuleNotFoundError as error:
             raise InputError(
                 "training in several processes needs Accelerate: pip install 'robustkit[scale]'."
             ) from error
-        self._accelerator = Accelerator(cpu=cpu)
+        # What the user set for Accelerate's own loop, such as a precision, is not for this one.
+        self._state = PartialState(cpu=cpu)
         self._synchronize = synchronize
-        self.count = self._accelerator.num_processes
-        self.rank = self._accelerator.process_index
+        self.count = self._state.num_processes
+        self.rank = self._state.process_index
 
     def device(self, model: nn.Module) -> torch.device:
         """Return the device of this process."""
-        device: torch.device = self._accelerator.device
+        device: torch.device = self._state.device
         return device
 
     def joined(self, model: nn.Module) -> nn.Module:
@@ -58,19 +59,22 @@ class Accelerated(Processes):
             return model
         normalised = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
         if self._synchronize and normalised:
-            if self._accelerator.device.type != "cuda":
+            if self._state.device.type != "cuda":
                 raise InputError(
                     "batch normalisation is synchronised between GPUs only; with synchronize=False "
                     "each process takes statistics of its own share."
                 )
             # The layers are replaced in place, and the names of the state stay.
             nn.SyncBatchNorm.convert_sync_batchnorm(model)
-        joined: nn.Module = self._accelerator.prepare_model(model)
-        return joined
+        # Of the devices, a model on a processor names none.
+        devices = [self._state.device] if self._state.device.type == "cuda" else None
+        return nn.parallel.DistributedDataParallel(model, device_ids=devices)
 
     def total(self, share: Tensor) -> Tensor:
         """Return the sum of a tensor over all processes."""
-        summed: Tensor = self._accelerator.reduce(share, "sum")
+        from accelerate.utils import reduce
+
+        summed: Tensor = reduce(share, "sum")
         return summed
 
     def agree(self, model: nn.Module) -> None:
@@ -82,4 +86,4 @@ class Accelerated(Processes):
 
     def wait(self) -> None:
         """Return when every process has come here."""
-        self._accelerator.wait_for_everyone()
+        self._state.wait_for_everyone()

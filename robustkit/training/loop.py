@@ -148,7 +148,7 @@ def train(
     averaged = None
     if average is not None:
         averaged = AveragedModel(
-            model, multi_avg_fn=get_ema_multi_avg_fn(average), use_buffers=True
+            model, device=device, multi_avg_fn=get_ema_multi_avg_fn(average), use_buffers=True
         )
     # What a checkpoint holds of the network.
     weights = model if averaged is None else nn.ModuleList([model, averaged])

@@ -12,11 +12,11 @@ from torch import nn
 import robustkit
 from robustkit.corruptions.benchmark.descriptions import (
     describe_code,
-    describe_model,
     describe_options,
     makers,
 )
 from robustkit.corruptions.registry import ALL
+from robustkit.digests import describe_model
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from robustkit import attacks, inputs, piece_folders, rng
+from robustkit import attacks, inputs, piece_folders, provenance, rng
 from robustkit.corruptions.benchmark.table import CorruptionTable
 from robustkit.errors import InputError, RunError
 from robustkit.margins import Whole, margins
@@ -244,6 +244,52 @@ def test_what_shards_share_is_made_once(folder, collecting):
     assert same(made[0], made[2])
     with pytest.raises(RunError, match=r"'net/a' of the shards .*another model"):
         Pieces().once("net/a", train, of=0.2)
+
+
+def test_what_is_edited_during_a_run_is_made_again_by_the_next(folder, tmp_path):
+    source = tmp_path / "weights.txt"
+    source.write_text("old")
+    inputs.note("weights", [source])
+    work, old = Pieces(block=2), Doubled()
+    rows = work.rows(4)
+
+    def edited(images):
+        source.write_text("new")
+        return old(images)
+
+    work.by_image("double", edited, numbered(rows), rows=rows)
+    again, new = Pieces(block=2), Doubled()
+    again.by_image("double", new, numbered(rows), rows=rows)
+    assert new.batches == old.batches == [[0, 1], [2, 3]]
+
+
+def test_pieces_of_another_version_of_a_package_are_made_again(folder, monkeypatch):
+    rows, made = Pieces().rows(3), []
+    for version in ("1.0+cpu", "1.0", "2.0"):
+        monkeypatch.setattr(provenance, "packages", lambda version=version: {"torch": version})
+        function = Doubled()
+        Pieces().by_image("double", function, numbered(rows), rows=rows)
+        made.append(len(function.batches))
+    assert made == [1, 0, 1]
+
+
+def test_networks_that_print_differently_have_pieces_of_their_own(folder):
+    rows, made = Pieces().rows(3), []
+    for slope in (0.1, 0.2):
+        function = Doubled()
+        of = nn.LeakyReLU(slope)
+        Pieces().by_image("double", function, numbered(rows), rows=rows, of=of)
+        made.append(len(function.batches))
+    assert made == [1, 1]
+
+
+def test_what_shards_share_stays_while_another_shard_is_at_work(folder):
+    piece_folders.begin(folder, 0, 2)
+    (folder / piece_folders.ONCE).mkdir()
+    piece_folders.clear(folder, 1, 2)
+    assert (folder / piece_folders.ONCE).exists()
+    piece_folders.clear(folder, 0, 2)
+    assert not folder.exists()
 
 
 def test_nothing_is_kept_outside_a_run(tmp_path, monkeypatch):

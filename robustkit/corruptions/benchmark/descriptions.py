@@ -1,24 +1,13 @@
-"""What a judged cell depends on, in digests: the model, options, and the code that makes images."""
+"""What a judged cell depends on, in digests: options, and the code that makes images."""
 
 import ast
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from torch import Tensor, nn
-
 import robustkit
 from robustkit import inputs
-from robustkit.digests import digest
 
 _PACKAGE = Path(robustkit.__file__).parent
-
-
-def describe_model(model: nn.Module) -> str:
-    """Return a digest of a model: its class, its layers as printed, and its weights."""
-    kind = f"{type(model).__module__}.{type(model).__qualname__} {model!r}"
-    weights: dict[str, Tensor] = dict(model.state_dict())
-    return hashlib.sha256(f"{kind} {digest(weights)}".encode()).hexdigest()
 
 
 def describe_options(options: Mapping[str, object]) -> dict[str, object]:

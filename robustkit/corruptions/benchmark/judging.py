@@ -8,10 +8,10 @@ from jaxtyping import Bool, Shaped
 from torch import Tensor, nn
 
 from robustkit.checks import check_labels, check_predictions
-from robustkit.corruptions.benchmark.descriptions import describe_model
 from robustkit.corruptions.benchmark.store import CellStore
 from robustkit.corruptions.benchmark.table import CLEAN, CorruptionTable
 from robustkit.data import as_float
+from robustkit.digests import describe_model
 from robustkit.errors import InputError
 from robustkit.prediction import predict
 from robustkit.progress import progress
