@@ -110,9 +110,12 @@ def visit(context: Any) -> Iterator[Visit]:
     made.page.close()
 
 
+# A page is opened once for all that is asked of it: that is most of the time.
 @pytest.mark.parametrize("page", [*PAGES, "search.html?q=deepfool"])
 def test_page_reads_well(page: str, view: str, visit: Visit, address: str) -> None:
     visit.open(f"{address}/{page}")
+    if page.startswith("notebooks/"):
+        check_figures(visit.page, view)
     visit.unfold()
     if page.startswith("search"):
         visit.page.wait_for_selector("#search-results li a")
@@ -132,12 +135,9 @@ def test_page_reads_well(page: str, view: str, visit: Visit, address: str) -> No
     assert visit.faults == []
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page.startswith("notebooks/")])
-def test_each_figure_is_shown_once_and_without_a_box(
-    page: str, view: str, visit: Visit, address: str
-) -> None:
-    visit.open(f"{address}/{page}")
-    pairs = visit.page.evaluate(
+def check_figures(page: Any, view: str) -> None:
+    """Require that each figure is shown once, in the colours of the view and without a box."""
+    pairs = page.evaluate(
         """[...document.querySelectorAll(".figure-pair")].map(pair =>
             [...pair.children].filter(image => image.checkVisibility()).map(image => {
               const style = getComputedStyle(image);
@@ -147,7 +147,7 @@ def test_each_figure_is_shown_once_and_without_a_box(
     )
     assert pairs
     assert all(pair == [[view == "dark", True, "none", "rgba(0, 0, 0, 0)"]] for pair in pairs)
-    hidden = visit.page.evaluate(
+    hidden = page.evaluate(
         "[...document.querySelectorAll('figcaption')].filter(c => !c.checkVisibility()).length"
     )
     assert hidden == 0
