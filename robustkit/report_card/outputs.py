@@ -73,8 +73,8 @@ def fitted(images: Images, models: Mapping[str, nn.Module], size: Size | None = 
     for name, number in zip(images.classes, images.numbers, strict=True):
         if number >= outputs:
             raise InputError(
-                f"the class folder {name} stands for output {number}, and the network has outputs "
-                f"0 to {outputs - 1}; give outputs (--outputs FILE) that it has."
+                f"the class folder {printable(name)} stands for output {number}, and the network "
+                f"has outputs 0 to {outputs - 1}; give outputs (--outputs FILE) that it has."
             )
     names = [str(number) for number in range(outputs)]
     for name, number in zip(images.classes, images.numbers, strict=True):
