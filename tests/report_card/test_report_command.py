@@ -182,6 +182,32 @@ def test_what_the_chapter_refuses_is_one_sentence(checkout, pets):
     assert "cell" not in said
 
 
+def test_class_folders_that_are_not_the_outputs_need_a_file_that_says_which_they_are(
+    checkout, pets
+):
+    (checkout / "work" / "mine.py").write_text(
+        FACTORY.replace("192, 2", "192, 5").replace("[1.0, 0.0]", "[0.0, 0.0, 0.0, 1.0, 0.0]")
+    )
+    asked = ("mine.py:factory", "--data", "pets", "--axis", "clean", "--images", 5)
+    done = call(*asked)
+    assert done.exit_code == 2
+    assert "2 class folders and the network 5 outputs" in done.output
+    assert not Path("report.html").exists()
+    # The network says 3, whatever it sees.
+    Path("outputs.json").write_text(json.dumps({pets[0]: 3, pets[1]: 1}))
+    done = call(*asked, "--outputs", "outputs.json")
+    assert done.exit_code == 0, done.output
+    stored = json.loads(Path("report.json").read_text())
+    assert stored["parameters"]["outputs"] == "outputs.json"
+    shares = dict(
+        zip(*(stored["tables"]["classes"][c] for c in ("class", "accuracy")), strict=True)
+    )
+    assert shares == {pets[0]: 1, pets[1]: 0}
+    read = stored["tables"]["networks"]["read"][0]
+    assert "5 of 6 images of the folder" in read
+    assert "2 of the 5 classes" in read
+
+
 def test_the_help_says_that_a_file_is_run():
     text = " ".join(call("--help").output.split())
     assert "The file is run as it is, with your rights" in text
