@@ -34,10 +34,13 @@ data: str = ""  # a dataset or a folder of images; by default the profile's
 compare: str = ""  # a second model to put beside it
 budget: float = 0.0  # minutes for all measurements; 0 takes the profile's samples
 images: int = 0  # read at most so many images; 0 takes all, of a folder two thousand
+outputs: str = ""  # a YAML or JSON file: which output each class folder stands for
 size: int = 0  # pixels a side that the network sees; 0 takes what is known of it
 axes: list[str] = []  # what to measure; none means everything
 
 # %%
+from pathlib import Path
+
 import pandas
 import torch
 from matplotlib import pyplot as plt
@@ -49,7 +52,9 @@ from robustkit.errors import InputError
 from robustkit.records import Record
 from robustkit.report_card import budget as budgets
 from robustkit.report_card import figures
-from robustkit.report_card.sources import load_images, load_model
+from robustkit.report_card.outputs import fitted
+from robustkit.report_card.photographs import described
+from robustkit.report_card.sources import load_images, load_model, seen_by
 
 plots.setup()
 # Small images stay small in the page: a pixel is not drawn as many.
@@ -108,7 +113,7 @@ def trained(name: str) -> torch.nn.Module:
 
 if model and model == compare:
     raise InputError("compare names the model itself; give another one.")
-networks, sizes = {}, set()
+networks, sources = {}, []
 for name, text in SETTINGS["models"].items():
     if not text:
         networks[name] = trained(name)
@@ -117,11 +122,18 @@ for name, text in SETTINGS["models"].items():
     # Two files of one name are two networks.
     called = f"{source.name}, second" if source.name in networks else source.name
     networks[called if model else name] = source.model
-    sizes.add(source.size)
-window = (size, size) if size else next(iter(sizes - {None}), None)
-if len(sizes - {None}) > 1 and not size:
-    raise InputError(f"the two models see images of different sizes, {sizes}; give one size.")
-sample = load_images(data or SETTINGS["data"], size=window, limit=images or None)
+    sources.append(source)
+window, channels = seen_by(sources, size or None)
+sample = load_images(
+    data or SETTINGS["data"],
+    size=window,
+    limit=images or None,
+    channels=channels,
+    outputs=outputs,
+    seed=seed,
+)
+# Folders that cannot be the outputs of the networks are refused here.
+sample = fitted(sample, networks, window)
 record = Record(
     "06_report_card",
     {
@@ -134,6 +146,7 @@ record = Record(
         "compare": list(networks)[-1] if compare else "",
         "budget": budget,
         "images": images,
+        "outputs": Path(outputs).name,
         "size": size,
         "axes": axes,
     },
@@ -161,6 +174,7 @@ cards = report_card.reports(
     seed=seed,
     examples=4,
 )
+cards = {name: described(card, sample) for name, card in cards.items()}
 comparison = report_card.compare(*cards.values(), seed=seed) if len(cards) == 2 else None
 report_card.add_to_record(record, list(cards.values()), comparison)
 card = record.as_dict()
@@ -325,9 +339,24 @@ plans.rename_axis("axis")
 # robustkit report timm:resnet18 --data my_images --compare torchvision:resnet18
 # ```
 #
-# `my_images` holds one folder a class; class number three is the third folder in alphabetical order and the
-# third output. The page needs no connection and runs no script, and the record beside it has every number
-# of it. Giving a file to `robustkit report` runs it, as importing it would.
+# `my_images` holds one folder a class, in alphabetical order as many as the network has outputs: the third
+# folder is the third output, so that a folder that is missing would shift all after it. Where the numbers
+# differ, the command refuses. Then folders called by the numbers of their outputs, from 0, will do, or a
+# file that maps names to numbers, in YAML or JSON:
+#
+# ```yaml
+# # outputs.yml, for --outputs outputs.yml
+# goldfish: 1
+# tabby: 281
+# ```
+#
+# Images of one size, that of the network, are taken as they are. Larger ones are brought to an eighth more
+# than the network sees, so that a window can move inside them; smaller ones are enlarged to what it sees.
+# Of a folder with more than two thousand images, or than `--images`, as many are drawn at random, the same
+# ones for one seed. The page says all of this. It needs no connection and runs no script, and the record
+# beside it has every number of it. Giving a file to `robustkit report` runs it, as importing it would. Files
+# and folders of your own are measured again each time; `robustkit run` looks only at what it read the last
+# time, and needs `--force` for files that are new.
 #
 # In a notebook of your own:
 #

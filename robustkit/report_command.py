@@ -37,6 +37,12 @@ _AXES = ("clean", "l2", "sparse", "spectrum", "corruptions", "translation", "ric
 @click.option("--size", type=click.IntRange(1), help="Pixels a side that the model sees.")
 @click.option("--images", type=click.IntRange(1), help="At most so many images.")
 @click.option(
+    "--outputs",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Which output each class folder stands for: a YAML or JSON mapping, name to number.",
+)
+@click.option(
     "--axis",
     "axes",
     multiple=True,
@@ -54,6 +60,7 @@ def report_command(
     out: Path,
     size: int | None,
     images: int | None,
+    outputs: Path | None,
     axes: tuple[str, ...],
     seed: int,
     device: str,
@@ -79,12 +86,14 @@ def report_command(
         "budget": 0.0 if budget is None else budget,
         "size": size or 0,
         "images": images or 0,
+        "outputs": "" if outputs is None else str(outputs.resolve()),
         "axes": list(axes),
         "seed": seed,
         "device": device,
     }
-    own = any(_is_file(text) for text in (model, compare or ""))
-    # What a file of the user's reads, weights for one, is not known: no run of it is old enough.
+    # What a file of the user's reads, weights for one, is not known, and a folder may hold more
+    # files than the last time: no run of them is old enough.
+    own = any(_is_file(text) for text in (model, compare or "")) or Path(given["data"]).is_dir()
     try:
         result = runs.run(CHAPTER, given, profile="laptop", force=force or own)
     except RunError as error:

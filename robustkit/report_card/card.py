@@ -107,6 +107,7 @@ class Report:
     - `count`: how many images were given; `digest`: a sha256 over them and their labels.
     - `budget`: minutes, if the sizes of the samples were chosen for a time; `planned`: seconds that
       each axis was expected to take, where that is known.
+    - `read`: how the images were chosen and resized, where a card was asked to read them.
     - `cautions`: what to keep in mind about these very data and this model, one text each.
     - `references`: numbers of known networks on the same data, a tidy table: axis, scalar, network,
       value, low, high, record.
@@ -120,6 +121,7 @@ class Report:
     digest: str
     budget: float | None = None
     planned: Mapping[str, float] = field(default_factory=dict)
+    read: str = ""
     cautions: tuple[str, ...] = ()
     references: Table = field(default_factory=dict)
 

@@ -5,6 +5,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from robustkit.data import as_float
+from robustkit.errors import InputError
 from robustkit.report_card.card import Axis, Examples, Scalar, table_of
 from robustkit.report_card.sample import Sample, Settings, batch_of
 from robustkit.report_card.words import between, counted, percent
@@ -35,10 +36,12 @@ def measure_clean(model: nn.Module, sample: Sample, settings: Settings) -> Axis:
 @torch.no_grad()
 def _predicted(model: nn.Module, sample: Sample) -> tuple[Int[Tensor, " n"], Float[Tensor, " n"]]:
     views = sample.views
-    parts = [
-        model(as_float(part)).softmax(dim=1).max(dim=1) for part in views.split(batch_of(views))
-    ]
-    return torch.cat([part.indices for part in parts]), torch.cat([part.values for part in parts])
+    logits = torch.cat([model(as_float(part)) for part in views.split(batch_of(views))])
+    if logits.isnan().any():
+        raise InputError("the model returns NaN; check its weights and the range of its input.")
+    # An infinite logit is a certain one.
+    confidences = logits.softmax(dim=1).amax(dim=1).nan_to_num(nan=1.0)
+    return logits.argmax(dim=1), confidences
 
 
 def _by_class(

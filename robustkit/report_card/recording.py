@@ -59,9 +59,12 @@ def _add(record: Record, name: str, columns: Mapping[str, list[Any]]) -> None:
 
 def _networks(reports: Sequence[Report]) -> dict[str, list[Any]]:
     return table_of(
-        ("network", "data", "images", "classes", "budget", "digest"),
+        ("network", "data", "images", "classes", "read", "budget", "digest"),
         [
-            (one.name, one.data, one.count, len(one.classes), one.budget, one.digest)
+            (
+                *(one.name, one.data, one.count, len(one.classes), one.read),
+                *(one.budget, one.digest),
+            )
             for one in reports
         ],
     )

@@ -9,7 +9,14 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from robustkit.arguments import check_count
-from robustkit.checks import check_device, check_held, check_images, check_labels, check_predictions
+from robustkit.checks import (
+    check_device,
+    check_held,
+    check_images,
+    check_labels,
+    check_logits,
+    check_model,
+)
 from robustkit.corruptions import CORRUPTIONS
 from robustkit.corruptions.corrupt import prepare as prepare_corruption
 from robustkit.data import as_float
@@ -81,16 +88,30 @@ def prepare(
         for weights in (*model.parameters(), *model.buffers()):
             check_held(f"the weights of {name}", weights)
     moved = {name: model.to(place) for name, model in models.items()}
-    first = as_float(CropShift(window).base(images[:1])).to(place)
-    outputs = {name: _outputs(name, model, first) for name, model in moved.items()}
-    if len({*outputs.values()}) > 1:
-        raise InputError(f"the models have different numbers of classes: {outputs}.")
-    count = next(iter(outputs.values()))
+    count = outputs_of(moved, images, window, place)
     check_labels(labels, len(images), count)
     names = _class_names(settings.classes, labels, count)
     settings = dataclasses.replace(settings, classes=names)
     # Class indices of any whole type are labels; int64 alone can pick columns.
-    return Request(moved, images, labels.long(), window, chosen, settings, count, place)
+    whole = labels.long().to(images.device)
+    return Request(moved, images, whole, window, chosen, settings, count, place)
+
+
+def outputs_of(
+    models: Mapping[str, nn.Module],
+    images: Shaped[Tensor, "n c height width"],
+    window: tuple[int, int],
+    device: torch.device,
+) -> int:
+    """Return how many outputs all models on `device` have, from the first image.
+
+    Raises `InputError` for models that cannot take it, or whose numbers of outputs differ.
+    """
+    first = as_float(CropShift(window).base(images[:1])).to(device)
+    outputs = {name: _outputs(name, model, first) for name, model in models.items()}
+    if len({*outputs.values()}) > 1:
+        raise InputError(f"the models have different numbers of classes: {outputs}.")
+    return next(iter(outputs.values()))
 
 
 def window_of(images: Shaped[Tensor, "..."], size: Size | None) -> tuple[int, int]:
@@ -154,17 +175,27 @@ def group_of(axis: str) -> str:
     return "translation" if axis == "rics" else axis
 
 
+@torch.no_grad()
 def _outputs(name: str, model: nn.Module, image: Float[Tensor, "1 c h w"]) -> int:
     try:
-        return check_predictions(model, image)
+        check_model(model)
+        found: object = model(image)
+        if isinstance(found, Tensor):
+            check_logits(found, 1)
+            return int(found.shape[1])
     except RobustkitError as error:
         raise InputError(f"{name}: {error}") from error
     # A network of another's making may refuse an image in any way.
     except Exception as error:
         raise InputError(
             f"{name} takes no image of shape {tuple(image.shape[1:])}, it raised "
-            f"{type(error).__name__}: {error}. Pass the size that it sees."
+            f"{type(error).__name__}: {error}. Pass images of the channels and the size that it "
+            "sees."
         ) from error
+    raise InputError(
+        f"{name} returns an object of type {type(found).__name__}, and a card needs the tensor of "
+        "logits (N, K) alone: wrap it in a module whose forward returns that."
+    )
 
 
 def _checked_axes(axes: Sequence[str]) -> tuple[str, ...]:

@@ -15,11 +15,12 @@ def head(record: Record, title: str) -> Iterator[str]:
     networks = list(rows(record, "networks"))
     yield heading(1, title)
     data = str(networks[0]["data"] or "images that were given")
+    read = f" {networks[0]['read']}" if networks[0].get("read") else ""
     yield paragraph(
         f"On {data}: {number_text(networks[0]['images'])} images of "
-        f"{number_text(networks[0]['classes'])} classes. Every number stands with its interval, "
-        f"which covers the truth in {percent(_level(record))} of such samples; distances are upper "
-        "bounds, as attacks find them.",
+        f"{number_text(networks[0]['classes'])} classes.{read} Every number stands with its "
+        f"interval, which covers the truth in {percent(_level(record))} of such samples; "
+        "distances are upper bounds, as attacks find them.",
     )
     for caution in rows(record, "cautions"):
         said = str(caution["caution"])

@@ -1,8 +1,9 @@
 """Models and images by the texts of a command line: libraries, published weights, own files."""
 
+import dataclasses
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import module_from_spec, spec_from_file_location
@@ -14,12 +15,13 @@ import torch
 from torch import nn
 
 from robustkit import data, inputs, models
-from robustkit.data import Dataset
+from robustkit.arguments import check_count
+from robustkit.checks import check_device
 from robustkit.errors import InputError, unknown
+from robustkit.report_card.outputs import numbered
+from robustkit.report_card.photographs import Images, read_folder
 
 FORMS = ("torchvision:NAME", "timm:NAME", "robustkit:NAME", "path/to/file.py:factory")
-# Photographs are brought to this many times what the network sees, so that a window can move.
-_LARGER = 256 / 224
 # Photographs that are read without a word about how many: they are held in memory.
 _PHOTOGRAPHS = 2000
 
@@ -29,12 +31,14 @@ class Source:
     """A model that was asked for by a text.
 
     - `name`: what to call it; `model`: in eval mode, for images in [0, 1].
-    - `size`: rows and columns that it sees, None where it takes any.
+    - `size`: rows and columns that it sees, None where it takes any; `channels`: of its images,
+      None where that is not known.
     """
 
     name: str
     model: nn.Module
     size: tuple[int, int] | None
+    channels: int | None = None
 
 
 def load_model(text: str, *, device: str | torch.device = "cpu") -> Source:
@@ -42,8 +46,10 @@ def load_model(text: str, *, device: str | torch.device = "cpu") -> Source:
 
     `path/to/file.py:factory` *runs that file* and calls `factory()`, which returns a `torch.nn`
     module for images in [0, 1], normalisation inside; a module by that name will do as well. It is
-    put in eval mode. Raises `InputError` for a text that names no model, or a file that fails.
+    put in eval mode. Raises `InputError` for a text that names no model, a file that fails, and a
+    device that is not here.
     """
+    check_device(device)
     library, _, name = text.partition(":")
     if _is_file(text):
         return _from_file(text, device)
@@ -55,29 +61,62 @@ def load_model(text: str, *, device: str | torch.device = "cpu") -> Source:
         known = [*(f"robustkit:{one}" for one in models.CARDS), *FORMS]
         raise unknown("model", text, known)
     card = models.card(card_name)
-    return Source(card_name, models.load(card_name, device=device), card.shape[1:])
+    channels, *size = card.shape
+    loaded = models.load(card_name, device=device)
+    return Source(card_name, loaded, (size[0], size[1]), channels)
 
 
 def load_images(
-    text: str, *, size: tuple[int, int] | None = None, limit: int | None = None
-) -> Dataset:
+    text: str,
+    *,
+    size: tuple[int, int] | None = None,
+    limit: int | None = None,
+    channels: int | None = None,
+    outputs: str = "",
+    seed: int = 0,
+) -> Images:
     """Load the test images of a known dataset, or of a folder of your own.
 
     - `text`: a name that `robustkit.data.load` knows, or the path of a folder.
-    - `size`: what the network sees. The images of a folder are brought to an eighth more, so that
-      there is something for a window to move into; without a size they must all have one.
-    - `limit`: at most so many images, by default all, and of a folder the first two thousand.
+    - `size`: what the network sees. The images of a folder are resized to fit it, see
+      `robustkit.report_card.photographs.read_folder`; without a size they must all have one.
+    - `limit`: at most so many images: of a dataset the first, by default all, and of a folder some
+      that follow from `seed`, by default two thousand.
+    - `channels`: of what the network sees; with 1 the images of a folder are read as grey.
+    - `outputs`: the path of a file that says which output each class folder stands for, see
+      `robustkit.report_card.outputs.numbered`.
 
     Raises `InputError` and `DataError` as loading does.
     """
     if text in data.names():
-        return data.load(text, limit=limit)
+        known = data.load(text, limit=limit)
+        fields = {field.name: getattr(known, field.name) for field in dataclasses.fields(known)}
+        return numbered(Images(**fields), outputs)
     path = Path(text.removeprefix("imagefolder:")).expanduser()
     if not path.is_dir():
         raise unknown("dataset or folder", text, [*data.names()[:-1], "path/to/folder"])
-    shorter = None if size is None else round(max(size) * _LARGER)
     most = _PHOTOGRAPHS if limit is None else limit
-    return data.load(f"imagefolder:{path.resolve()}", limit=most, size=shorter)
+    check_count("limit", most, 1)
+    found = read_folder(path.resolve(), size, limit=most, seed=seed, grey=channels == 1)
+    return numbered(found, outputs)
+
+
+def seen_by(
+    sources: Sequence[Source], size: int | None = None
+) -> tuple[tuple[int, int] | None, int | None]:
+    """Return rows and columns that models see, and channels, as far as they are known.
+
+    `size`, in pixels a side, goes before what is known. Raises `InputError` for models that cannot
+    see the same images.
+    """
+    sizes = {one.size for one in sources} - {None}
+    channels = {one.channels for one in sources} - {None}
+    if len(sizes) > 1 and not size:
+        raise InputError(f"the two models see images of different sizes, {sizes}; give one size.")
+    if len(channels) > 1:
+        raise InputError(f"the two models see images of different channels, {channels}.")
+    window = (size, size) if size else next(iter(sizes), None)
+    return window, next(iter(channels), None)
 
 
 def _is_file(text: str) -> bool:
@@ -112,7 +151,7 @@ def _imported(path: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     # Whatever the file does wrong is told with the file's name.
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(f"{path.name} raised {type(error).__name__}: {error}") from error
     return module
 
@@ -124,7 +163,8 @@ def _called(factory: Any, path: Path, name: str) -> nn.Module:
         )
     try:
         made = factory()
-    except Exception as error:
+    # One that reads a command line of its own leaves Python where that does not suit it.
+    except (Exception, SystemExit) as error:
         raise InputError(
             f"{name}() in {path.name} raised {type(error).__name__}: {error}"
         ) from error

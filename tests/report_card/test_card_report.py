@@ -188,6 +188,34 @@ def test_images_and_labels_that_do_not_fit_are_refused(images, labels, message):
         cheap(constant(), images, labels)
 
 
+def test_a_model_that_returns_no_tensor_is_refused_by_what_it_returns():
+    class Pair(torch.nn.Module):
+        def forward(self, images):
+            return images.flatten(1), images
+
+    with pytest.raises(InputError, match="network returns an object of type tuple"):
+        cheap(Pair().eval(), levels(3), torch.tensor([0, 1, 2]))
+
+
+def test_a_model_that_returns_nan_is_refused():
+    class Broken(torch.nn.Module):
+        def forward(self, images):
+            logits = images.flatten(1)[:, :3].clone()
+            logits[images.mean(dim=(1, 2, 3)) > 0.9, 1] = torch.nan
+            return logits
+
+    images = levels(4)
+    assert len(cheap(Broken().eval(), images, torch.tensor([0, 1, 2, 0]), axes=["clean"]).axes)
+    images[2] = 255
+    with pytest.raises(InputError, match="returns NaN"):
+        cheap(Broken().eval(), images, torch.tensor([0, 1, 2, 0]), axes=["clean"])
+
+
+def test_labels_of_another_whole_type_are_labels():
+    images, labels = levels(3), torch.tensor([0, 1, 2])
+    assert cheap(constant(), images, labels.to(torch.int16), axes=["clean"]).scalar("accuracy")
+
+
 def test_a_model_in_training_mode_is_refused():
     with pytest.raises(InputError, match="training mode"):
         cheap(constant().train(), levels(3), torch.tensor([0, 1, 2]))

@@ -9,7 +9,7 @@ from torch import nn
 
 from robustkit import inputs
 from robustkit.errors import DataError, InputError, UnknownNameError
-from robustkit.report_card.sources import load_images, load_model
+from robustkit.report_card.sources import Source, load_images, load_model, seen_by
 
 FACTORY = """\
 import torch
@@ -32,6 +32,12 @@ def broken():
 
 def numbers():
     return [1, 2]
+
+
+def command_line():
+    import argparse
+
+    argparse.ArgumentParser().parse_args(["--nonsense"])
 """
 
 
@@ -82,6 +88,7 @@ def test_a_module_will_do_as_well(file):
     [
         ("factry", "unknown name in torch.py 'factry'. Did you mean 'factory'"),
         ("broken", r"broken\(\) in torch.py raised RuntimeError: no weights"),
+        ("command_line", r"command_line\(\) in torch.py raised SystemExit"),
         ("numbers", r"numbers\(\) in torch.py returned list, not a torch.nn.Module"),
         ("number", "number in torch.py is neither a module nor a function"),
     ],
@@ -96,8 +103,32 @@ def test_a_file_that_fails_is_named(tmp_path):
     path.write_text("import not_there_at_all\n")
     with pytest.raises(InputError, match=r"mine\.py raised ModuleNotFoundError"):
         load_model(f"{path}:factory")
+    path.write_text("raise SystemExit('no arguments')\n")
+    with pytest.raises(InputError, match=r"mine\.py raised SystemExit: no arguments"):
+        load_model(f"{path}:factory")
     with pytest.raises(InputError, match="there is no file"):
         load_model(f"{tmp_path / 'absent.py'}:factory")
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "nonsense"])
+def test_a_device_that_is_not_here_is_refused(file, device):
+    for text in (f"{file}:factory", "robustkit:cifar10_resnet20"):
+        with pytest.raises(InputError, match="cannot be used here"):
+            load_model(text, device=device)
+
+
+def test_what_models_see_together():
+    net = nn.Identity()
+    open_one, small, large = Source("a", net, None), Source("b", net, (8, 8), 3), (224, 200)
+    assert seen_by([]) == (None, None)
+    assert seen_by([open_one]) == (None, None)
+    assert seen_by([open_one], 5) == ((5, 5), None)
+    assert seen_by([open_one, small]) == ((8, 8), 3)
+    assert seen_by([small, Source("c", net, large)], 9) == ((9, 9), 3)
+    with pytest.raises(InputError, match="images of different sizes"):
+        seen_by([small, Source("c", net, large)])
+    with pytest.raises(InputError, match="images of different channels"):
+        seen_by([small, Source("c", net, None, 1)])
 
 
 @pytest.mark.parametrize("text", ["resnet18", "robustkit:", "timm:", "torchvision:", "", "a:b"])
@@ -114,6 +145,7 @@ def test_a_near_match_is_offered():
 def test_published_weights(real_data):
     source = load_model("robustkit:cifar10_resnet20")
     assert source.size == (32, 32)
+    assert source.channels == 3
     assert source.name == load_model("cifar10_resnet20").name == "cifar10_resnet20"
 
 
@@ -134,6 +166,7 @@ def test_a_folder_has_an_eighth_more_than_the_network_sees(folder):
     assert found.images.shape == (6, 3, 16, 16)
     assert found.classes == ("cat", "dog")
     assert len(load_images(f"imagefolder:{folder}", size=(14, 14), limit=2)) == 2
+    assert found.read.startswith("They were read at 16 x 16")
 
 
 def test_a_folder_of_several_sizes_needs_one(folder):

@@ -88,8 +88,10 @@ def ran(monkeypatch):
 
 
 def test_options_reach_the_chapter(checkout, pets, ran):
+    Path("outputs.yml").write_text("cat: 3\n")
     done = call(
         *("robustkit:cifar10_resnet20", "--data", "pets", "--budget", "2.5", "--size", 8),
+        *("--outputs", "outputs.yml"),
         *("--compare", "timm:resnet18", "--axis", "clean", "--axis", "rics", "--seed", 3),
         *("--images", 50, "--device", "cpu", "--out", "card.html"),
     )
@@ -103,11 +105,13 @@ def test_options_reach_the_chapter(checkout, pets, ran):
         "budget": 2.5,
         "size": 8,
         "images": 50,
+        "outputs": str((checkout / "work" / "outputs.yml").resolve()),
         "axes": ["clean", "rics"],
         "seed": 3,
         "device": "cpu",
     }
-    assert options == {"profile": "laptop", "force": False}
+    # A class folder that was added would not be noticed: a folder is measured again each time.
+    assert options == {"profile": "laptop", "force": True}
     # The chapter takes all of them.
     runs.plan(CHAPTER, given, profile="laptop")
     assert "mine, Clean images: Right on all." in done.output
@@ -116,8 +120,16 @@ def test_options_reach_the_chapter(checkout, pets, ran):
     assert sorted(path.name for path in (checkout / "work").iterdir()) == [
         "card.html",
         "card.json",
+        "outputs.yml",
         "pets",
     ]
+
+
+def test_what_was_measured_on_a_known_dataset_is_not_measured_again(checkout, ran):
+    assert call("robustkit:cifar10_resnet20", "--data", "digits").exit_code == 0
+    [(_, given, options)] = ran
+    assert given["outputs"] == ""
+    assert options["force"] is False
 
 
 def test_a_file_of_the_users_is_always_run_again(checkout, ran):
@@ -138,6 +150,7 @@ def test_a_file_of_the_users_is_always_run_again(checkout, ran):
         (["x", "--data", "digits", "--out", "no/card.html"], "there is no folder"),
         (["x", "--data", "digits", "--budget", "0"], "'--budget'"),
         (["x", "--data", "digits", "--axis", "speed"], "'--axis'"),
+        (["x", "--data", "digits", "--outputs", "absent.yml"], "'--outputs'"),
         (["x"], "Missing option '--data'"),
     ],
 )
@@ -165,8 +178,34 @@ def test_what_the_chapter_refuses_is_one_sentence(checkout, pets):
     done = call("mine.py:factory", "--data", "pets", "--axis", "clean")
     assert done.exit_code == 2
     [said] = [line for line in done.output.splitlines() if line.startswith("Error: ")]
-    assert "mine.py:factory: the model fails on images of shape (1, 3, 8, 8)" in said
+    assert "mine.py:factory takes no image of shape (3, 8, 8), it raised RuntimeError" in said
     assert "cell" not in said
+
+
+def test_class_folders_that_are_not_the_outputs_need_a_file_that_says_which_they_are(
+    checkout, pets
+):
+    (checkout / "work" / "mine.py").write_text(
+        FACTORY.replace("192, 2", "192, 5").replace("[1.0, 0.0]", "[0.0, 0.0, 0.0, 1.0, 0.0]")
+    )
+    asked = ("mine.py:factory", "--data", "pets", "--axis", "clean", "--images", 5)
+    done = call(*asked)
+    assert done.exit_code == 2
+    assert "2 class folders and the network 5 outputs" in done.output
+    assert not Path("report.html").exists()
+    # The network says 3, whatever it sees.
+    Path("outputs.json").write_text(json.dumps({pets[0]: 3, pets[1]: 1}))
+    done = call(*asked, "--outputs", "outputs.json")
+    assert done.exit_code == 0, done.output
+    stored = json.loads(Path("report.json").read_text())
+    assert stored["parameters"]["outputs"] == "outputs.json"
+    shares = dict(
+        zip(*(stored["tables"]["classes"][c] for c in ("class", "accuracy")), strict=True)
+    )
+    assert shares == {pets[0]: 1, pets[1]: 0}
+    read = stored["tables"]["networks"]["read"][0]
+    assert "5 of 6 images of the folder" in read
+    assert "2 of the 5 classes" in read
 
 
 def test_the_help_says_that_a_file_is_run():
