@@ -40,7 +40,7 @@ def rics_axis(
     be on other images. A network that takes no crop as it is gets it resized. `plain` is what
     `shifted` returned for the network alone; both samples hold 8-bit levels.
     """
-    wrapped, why = _wrapped(model, sample, settings, others)
+    wrapped, how = _wrapped(model, sample, settings, others)
     found = shifted(wrapped, sample, settings)
     cost = _difference(found.correct, plain.correct, settings)
     gains = {
@@ -49,11 +49,10 @@ def rics_axis(
     }
     crop = " x ".join(map(str, settings.crop))
     rule = "filter score" if _fits_filter(settings) else "hash"
-    how = "as it is" if wrapped.size is None else "resized to what the network sees"
     return Axis(
         name="rics",
         method=f"The same network and shifts behind RICS: of each view the crop of {crop} pixels "
-        f"with the largest {rule}, {how}, {why}; the network was not trained for it.",
+        f"with the largest {rule}, {how}; the network was not trained for it.",
         reading=_reading(found, gains[settings.radius], cost, settings),
         scalars={
             "rics_accuracy": Scalar(
@@ -96,7 +95,7 @@ def _wrapped(
 ) -> tuple[RICS, str]:
     resized, plain = (rics(model, settings, size) for size in (sample.size, None))
     if not _takes(plain, sample):
-        return resized, "as it takes no other size"
+        return resized, "resized to what the network sees, which takes no other size"
     unseen = others is not None and len(others) >= _OTHERS
     judged = others if others is not None and unseen else sample
     views = judged.views
@@ -105,13 +104,14 @@ def _wrapped(
         for each in (plain, resized)
     )
     where = (
-        f"on {len(judged)} images beside the measured ones"
+        f"on {len(judged)} images beside those measured here"
         if unseen
-        else "on these very images, which flatters it a little"
+        else "on these very images, which flatters RICS a little,"
     )
     if hits > hits_resized:
-        return plain, f"as it is right more often so {where}"
-    return resized, f"as it is not right more often with crops as they are {where}"
+        return plain, f"as it is, since {where} the network is right more often so"
+    how = "resized to what the network sees"
+    return resized, f"{how}, since {where} it is right no more often with the crop as it is"
 
 
 def _takes(network: RICS, sample: Sample) -> bool:
