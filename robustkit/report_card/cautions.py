@@ -1,10 +1,13 @@
 """What to keep in mind about a card: signs that something does not fit, in a sentence each."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+
+import numpy as np
 
 from robustkit.report_card.card import Axis
 from robustkit.report_card.request import Request
 from robustkit.report_card.words import percent
+from robustkit.stats import Interval
 
 # Below this share of images for which a perturbation is found, distances say little.
 _FOUND = 0.95
@@ -18,21 +21,45 @@ def cautions(axes: Mapping[str, Axis], request: Request, named: int) -> tuple[st
             f"The network has {request.outputs} outputs and the data name {named} classes: check "
             "that output i stands for class i."
         )
-    if "clean" in axes and axes["clean"].scalars["accuracy"].interval.low <= 1 / request.outputs:
-        found.append(
-            "The network is no better than guessing here: check the order of the classes, and that "
-            "it takes pixels in [0, 1] with its normalisation inside."
-        )
-    if "l2" in axes:
-        fooled = axes["l2"].scalars["l2_fooled"].interval.estimate
-        if fooled < _FOUND:
-            found.append(
-                f"A perturbation was found for {percent(fooled)} of the images alone: gradients "
-                "may be masked, and then the true distances are shorter than those found."
-            )
+    if "clean" in axes:
+        found += _guessing(axes["clean"].scalars["accuracy"].interval, 1 / request.outputs)
+    found += [
+        f"{what} that changes the class was found for only {percent(share)} of the images that are "
+        "right: gradients may be masked, and then the true distances are shorter than those found."
+        for what, share in _shares_found(axes)
+        if share < _FOUND
+    ]
     shifts = [axes[name] for name in ("translation", "rics") if name in axes]
     if shifts and request.images.is_floating_point():
         found.append(
             "Shifts and crop selection are measured on the images rounded to 8-bit levels."
         )
     return tuple(found)
+
+
+def _guessing(accuracy: Interval, chance: float) -> list[str]:
+    if accuracy.low > chance:
+        return []
+    said = (
+        "The network is worse than guessing here"
+        if accuracy.high < chance
+        else "This sample does not tell the network from guessing"
+    )
+    return [
+        f"{said}: check the order of the classes, and that it takes pixels in [0, 1] with its "
+        "normalisation inside."
+    ]
+
+
+def _shares_found(axes: Mapping[str, Axis]) -> Iterator[tuple[str, float]]:
+    """Yield for what share of the attacked images each attack found anything."""
+    for axis, name, what in (
+        ("l2", "l2_median", "A perturbation"),
+        ("sparse", "pixels_50", "A set of pixels"),
+    ):
+        if axis in axes:
+            distances = axes[axis].outcomes[name]
+            # An image that is wrong as it is has distance 0 and was not attacked.
+            attacked = distances[distances > 0]
+            if len(attacked):
+                yield what, float(np.isfinite(attacked).mean())

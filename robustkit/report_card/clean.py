@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from robustkit.data import as_float
 from robustkit.errors import InputError
 from robustkit.report_card.card import Axis, Examples, Scalar, table_of
+from robustkit.report_card.rivals import rival
 from robustkit.report_card.sample import Sample, Settings, batch_of
 from robustkit.report_card.words import between, counted, percent
 from robustkit.stats import Interval, wilson
@@ -65,11 +66,21 @@ def _table(shares: list[tuple[str, Interval]]) -> dict[str, list[object]]:
 
 def _reading(accuracy: Interval, count: int, shares: list[tuple[str, Interval]]) -> str:
     said = f"Right on {between(accuracy)} of {counted(count, 'image')}."
-    name, worst = min(shares, key=lambda share: share[1].estimate)
-    # A class is called the worst only where its interval says so.
+
+    def differs(first: int, second: int) -> bool:
+        return shares[first][1].high < shares[second][1].low
+
+    place, other = rival([one.estimate for _, one in shares], differs)
+    name, worst = shares[place]
+    # One that is not even told from all together is the lowest by chance as likely as not.
     if worst.high >= accuracy.low:
         return said
-    return f"{said} Worst at {name}, {percent(worst.estimate)}."
+    if other is None:
+        return f"{said} Worst at {name}, {percent(worst.estimate)}."
+    return (
+        f"{said} Lowest in this sample: {name}, {percent(worst.estimate)}; this sample does not "
+        f"tell it from {shares[other][0]}."
+    )
 
 
 def _mistakes(

@@ -11,8 +11,9 @@ import torch
 from robustkit.errors import InputError
 from robustkit.report_card.card import Array, Axis, Report, Table, table_of, undefined
 from robustkit.report_card.paired import PairedTest, holm, mcnemar, sign_test
+from robustkit.report_card.resampling import paired_means, paired_medians
 from robustkit.report_card.words import worded
-from robustkit.stats import Interval, paired_bootstrap
+from robustkit.stats import Interval
 
 if TYPE_CHECKING:
     import pandas
@@ -158,14 +159,11 @@ def _differences(first: Axis, second: Axis, level: float, seed: int) -> Iterator
 
 def _difference(axis: str, first: Array, second: Array, level: float, seed: int) -> Interval:
     if axis not in _MEDIANS:
-        return paired_bootstrap(first, second, level=level, seed=seed)
+        return paired_means(first, second, level, seed)
     if not all(np.isfinite(np.median(values)) for values in (first, second)):
         return undefined(level)
     if 2 * 0.5 ** len(first) > 1 - level:
         # So few pairs lie on one side of any median too often: they have no interval.
         estimate = float(np.median(first) - np.median(second))
         return dataclasses.replace(undefined(level), estimate=estimate, count=len(first))
-    # A distance that was not found counts as the longest that was: no median depends on it.
-    longest = max(values[np.isfinite(values)].max() for values in (first, second))
-    left, right = (np.minimum(values, longest) for values in (first, second))
-    return paired_bootstrap(left, right, "median", level=level, seed=seed)
+    return paired_medians(first, second, level, seed)

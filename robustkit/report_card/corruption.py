@@ -1,8 +1,8 @@
 """The axis of common corruptions: accuracy by family and severity, and mean corruption error."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -16,18 +16,27 @@ from robustkit.corruptions import (
 )
 from robustkit.corruptions.registry import find, preset_of
 from robustkit.data import as_float
-from robustkit.prediction import predict
-from robustkit.report_card.card import Axis, Examples, Scalar, table_of
+from robustkit.prediction import labels_and_classes, predict
+from robustkit.report_card.card import Array, Axis, Examples, Scalar, table_of
+from robustkit.report_card.resampling import widened
+from robustkit.report_card.rivals import other_mean, rival
 from robustkit.report_card.sample import Sample, Settings, batch_of
 from robustkit.report_card.words import between, percent
 from robustkit.stats import Interval, bootstrap, wilson
+
+_IMAGENET = 1000
+_ALEXNETS = (
+    " The unit of the mean corruption error, AlexNet's errors, was measured on the files of "
+    "ImageNet-C; here the images are corrupted anew, and published numbers are not comparable."
+)
 
 
 def measure_corruptions(model: nn.Module, sample: Sample, settings: Settings) -> Axis:
     """Measure accuracy under the 15 corruptions of the benchmark; see `Axis`.
 
-    The mean corruption error is in units of AlexNet's where the strengths are those of ImageNet-C
-    and all severities are measured, and the plain mean error elsewhere, as is usual on CIFAR.
+    The mean corruption error is in units of AlexNet's where that is a comparison of like with like:
+    for a network of 1000 classes that sees images of ImageNet's size, with the strengths of
+    ImageNet-C at all severities. Elsewhere it is the plain mean error, as is usual on CIFAR.
     """
     views = sample.views
     results = evaluate_corruptions(
@@ -41,26 +50,26 @@ def measure_corruptions(model: nn.Module, sample: Sample, settings: Settings) ->
         batch_size=batch_of(views),
     )
     preset = preset_of(find(CORRUPTIONS[0]), settings.preset, min(sample.size))
-    in_alexnets = preset == "imagenet" and len(settings.severities) == 5
-    reference = "alexnet" if in_alexnets else None
+    in_alexnets = preset == "imagenet" and _as_on_imagenet(model, sample, settings)
     shares = image_scores(results, severities=settings.severities) / 100
-    errors = image_scores(results, "mce", reference, severities=settings.severities)
-    accuracy, mean_error = (_mean(one, settings) for one in (shares, errors))
-    families = {
-        family: _score(results, names, settings.severities, settings)
+    accuracy = _mean(shares, settings)
+    by_family = {
+        family: image_scores(results, corruptions=names, severities=settings.severities) / 100
         for family, names in FAMILIES.items()
     }
+    families = {family: _mean(one, settings) for family, one in by_family.items()}
     return Axis(
         name="corruptions",
         method=f"The fifteen corruptions of ImageNet-C with the strengths of the {preset} preset, "
-        f"made here, at severities {', '.join(map(str, settings.severities))}.",
-        reading=_reading(accuracy, families),
+        f"made here, at severities {', '.join(map(str, settings.severities))}."
+        + (_ALEXNETS if in_alexnets else ""),
+        reading=_reading(accuracy, by_family, settings),
         scalars={
             "corruption_accuracy": Scalar(
                 accuracy, "accuracy under corruptions, mean over all severities"
             ),
             "mce": Scalar(
-                mean_error,
+                _mean_error(results, in_alexnets, settings),
                 "mean corruption error, of AlexNet's" if in_alexnets else "plain mean error",
                 "%",
             ),
@@ -81,17 +90,26 @@ def measure_corruptions(model: nn.Module, sample: Sample, settings: Settings) ->
     )
 
 
-def _mean(values: np.ndarray, settings: Settings) -> Interval:
-    return bootstrap(values, level=settings.level, seed=settings.seed)
+def _as_on_imagenet(model: nn.Module, sample: Sample, settings: Settings) -> bool:
+    usual = preset_of(find(CORRUPTIONS[0]), None, min(sample.size))
+    outputs = labels_and_classes(model, sample.views[:1], 1, True)[1]
+    return usual == "imagenet" and outputs == _IMAGENET and len(settings.severities) == 5
 
 
-def _score(
-    results: CorruptionTable,
-    names: Sequence[str],
-    severities: Sequence[int],
-    settings: Settings,
-) -> Interval:
-    return _mean(image_scores(results, corruptions=names, severities=severities) / 100, settings)
+def _mean(values: Array, settings: Settings, highest: float = 1.0) -> Interval:
+    found = bootstrap(values, level=settings.level, seed=settings.seed)
+    return widened(found, values, 0, highest)
+
+
+def _mean_error(results: CorruptionTable, in_alexnets: bool, settings: Settings) -> Interval:
+    reference = "alexnet" if in_alexnets else None
+    # In AlexNet's units an image that is never right counts for more than 100%.
+    never = dataclasses.replace(results, hits=torch.zeros_like(results.hits))
+    errors, most = (
+        image_scores(one, "mce", reference, severities=settings.severities)
+        for one in (results, never)
+    )
+    return _mean(errors, settings, float(most[0]))
 
 
 def _by_cell(results: CorruptionTable, settings: Settings) -> dict[str, list[object]]:
@@ -106,21 +124,29 @@ def _by_severity(results: CorruptionTable, settings: Settings) -> dict[str, list
     rows = []
     for family, names in {**FAMILIES, "all": CORRUPTIONS}.items():
         for severity in settings.severities:
-            found = _score(results, names, [severity], settings)
+            shares = image_scores(results, corruptions=names, severities=[severity]) / 100
+            found = _mean(shares, settings)
             rows.append((family, severity, found.estimate, found.low, found.high))
     return table_of(("family", "severity", "accuracy", "low", "high"), rows)
 
 
-def _reading(accuracy: Interval, families: dict[str, Interval]) -> str:
+def _reading(accuracy: Interval, families: Mapping[str, Array], settings: Settings) -> str:
     said = f"Right on {between(accuracy)} of corrupted images"
-    worst = min(families, key=lambda family: families[family].estimate)
-    best = max(families, key=lambda family: families[family].estimate)
-    if families[worst].high >= families[best].low:
+    names, means = list(families), [float(one.mean()) for one in families.values()]
+    differs = other_mean(families, settings.level, settings.seed)
+    (worst, above), (best, below) = (rival(means, differs, highest=end) for end in (False, True))
+    if not differs(worst, best):
         return f"{said}; this sample does not tell the families of corruptions apart."
-    return (
-        f"{said}: worst under {worst}, {percent(families[worst].estimate)}, best under {best}, "
-        f"{percent(families[best].estimate)}."
+    low, high = (f"{names[one]}, {percent(means[one])}" for one in (worst, best))
+    if above is None and below is None:
+        return f"{said}: worst under {low}, best under {high}."
+    lowest, highest = (
+        f"{word} in this sample: {shown}"
+        if other is None
+        else f"{word} in this sample: {shown}, which it does not tell from {names[other]}"
+        for word, shown, other in (("lowest", low, above), ("highest", high, below))
     )
+    return f"{said}; {lowest}; {highest}."
 
 
 def _examples(

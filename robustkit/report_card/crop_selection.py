@@ -2,8 +2,10 @@
 
 from torch import Tensor, nn
 
+from robustkit.errors import InputError
 from robustkit.prediction import predict
 from robustkit.report_card.card import Axis, Scalar
+from robustkit.report_card.resampling import paired_means
 from robustkit.report_card.sample import Sample, Settings, batch_of
 from robustkit.report_card.shifts import (
     most_shifted,
@@ -13,22 +15,32 @@ from robustkit.report_card.shifts import (
     table_by_radius,
 )
 from robustkit.report_card.words import decided, percent
-from robustkit.stats import Interval, paired_bootstrap
+from robustkit.stats import Interval
 from robustkit.translation import RICS, Adversary
 
 # Rows and columns of the filter that scores crops.
 _FILTER = 7
+# Fewer images than this do not choose better than a coin.
+_OTHERS = 32
 
 
-def rics_axis(model: nn.Module, plain: Adversary, sample: Sample, settings: Settings) -> Axis:
+def rics_axis(
+    model: nn.Module,
+    plain: Adversary,
+    sample: Sample,
+    settings: Settings,
+    others: Sample | None = None,
+) -> Axis:
     """Measure the network behind RICS, and the difference on the same images; see `Axis`.
 
-    RICS classifies one crop of each view, selected by its own pixels. The network gets it resized
-    to what it usually sees or, if it takes that and is right on more of these images so, as it is:
-    the better of two ways, and so a little better than it would be on others. `plain`
-    is what `shifted` returned for the network alone; the sample holds 8-bit levels.
+    RICS classifies one crop of each view, selected by its own pixels. The network gets it as it is,
+    or resized to what it usually sees: whichever way it is right more often on `others`, images
+    that this axis does not measure. With a handful of those, or None, the sample itself has to
+    decide, and the method says so, as the better of two ways is then a little better than it would
+    be on other images. A network that takes no crop as it is gets it resized. `plain` is what
+    `shifted` returned for the network alone; both samples hold 8-bit levels.
     """
-    wrapped = _wrapped(model, sample, settings)
+    wrapped, how = _wrapped(model, sample, settings, others)
     found = shifted(wrapped, sample, settings)
     cost = _difference(found.correct, plain.correct, settings)
     gains = {
@@ -37,7 +49,6 @@ def rics_axis(model: nn.Module, plain: Adversary, sample: Sample, settings: Sett
     }
     crop = " x ".join(map(str, settings.crop))
     rule = "filter score" if _fits_filter(settings) else "hash"
-    how = "as it is" if wrapped.size is None else "resized to what the network sees"
     return Axis(
         name="rics",
         method=f"The same network and shifts behind RICS: of each view the crop of {crop} pixels "
@@ -79,24 +90,44 @@ def _fits_filter(settings: Settings) -> bool:
     return min(settings.crop) >= _FILTER
 
 
-def _wrapped(model: nn.Module, sample: Sample, settings: Settings) -> RICS:
+def _wrapped(
+    model: nn.Module, sample: Sample, settings: Settings, others: Sample | None
+) -> tuple[RICS, str]:
     resized, plain = (rics(model, settings, size) for size in (sample.size, None))
-    views, batch = sample.views, batch_of(sample.views)
+    if not _takes(plain, sample):
+        return resized, "resized to what the network sees, which takes no other size"
+    unseen = others is not None and len(others) >= _OTHERS
+    judged = others if others is not None and unseen else sample
+    views = judged.views
+    hits, hits_resized = (
+        int((predict(each, views, batch_size=batch_of(views)) == judged.labels).sum())
+        for each in (plain, resized)
+    )
+    where = (
+        f"on {len(judged)} images beside those measured here"
+        if unseen
+        else "on these very images, which flatters RICS a little,"
+    )
+    if hits > hits_resized:
+        return plain, f"as it is, since {where} the network is right more often so"
+    how = "resized to what the network sees"
+    return resized, f"{how}, since {where} it is right no more often with the crop as it is"
+
+
+def _takes(network: RICS, sample: Sample) -> bool:
+    """Say whether a network takes crops as they are; of one image, as memory is no matter here."""
     try:
-        alone = predict(plain, views, batch_size=batch)
-    # What a network says to images of another size is not known; most often a RuntimeError.
-    except Exception:
-        return resized
-    hits = [
-        int((labels == sample.labels).sum())
-        for labels in (alone, predict(resized, views, batch_size=batch))
-    ]
-    return plain if hits[0] > hits[1] else resized
+        predict(network, sample.views[:1])
+    # What networks raise for another size; `predict` tells of most as `InputError`, and what has
+    # to do with memory passes.
+    except (InputError, AssertionError):
+        return False
+    return True
 
 
 def _difference(first: Tensor, second: Tensor, settings: Settings) -> Interval:
     left, right = (each.double().cpu().numpy() for each in (first, second))
-    return paired_bootstrap(left, right, level=settings.level, seed=settings.seed)
+    return paired_means(left, right, settings.level, settings.seed)
 
 
 def _reading(found: Adversary, gain: Interval, cost: Interval, settings: Settings) -> str:

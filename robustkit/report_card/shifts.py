@@ -6,6 +6,7 @@ from torch import nn
 
 from robustkit.data import as_float
 from robustkit.report_card.card import Array, Axis, Examples, Scalar, Table, table_of
+from robustkit.report_card.resampling import widened
 from robustkit.report_card.sample import Sample, Settings, batch_of
 from robustkit.report_card.words import between
 from robustkit.stats import Interval
@@ -124,8 +125,9 @@ def most_shifted(found: Adversary, sample: Sample, settings: Settings) -> Exampl
 
 
 def _intervals(found: Adversary, settings: Settings) -> dict[str, Interval]:
+    consistency = found.consistency(level=settings.level, seed=settings.seed)
     return {
-        "consistency": found.consistency(level=settings.level, seed=settings.seed),
+        "consistency": widened(consistency, found.consistent.cpu().numpy(), 0, 1),
         "fooled": found.fooled_rate(level=settings.level),
         "robust": found.robust_accuracy(level=settings.level),
     }

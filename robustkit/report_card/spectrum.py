@@ -1,7 +1,6 @@
 """The axis of margins: how far the boundary is in narrow bands of frequencies, low to high."""
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -9,9 +8,11 @@ from torch import nn
 
 from robustkit.margins import Block, Margins, Whole, diagonal_blocks, margins
 from robustkit.report_card.card import Array, Axis, Examples, Scalar, table_of
+from robustkit.report_card.resampling import paired_medians
+from robustkit.report_card.rivals import lower_median, rival
 from robustkit.report_card.sample import Sample, Settings, batch_of
-from robustkit.report_card.words import decided, number
-from robustkit.stats import Interval, paired_bootstrap
+from robustkit.report_card.words import number
+from robustkit.stats import Interval
 
 # Beyond this distance, many times the size of an image, a boundary does not count as found.
 _LONGEST = 1000.0
@@ -60,13 +61,15 @@ def measure_spectrum(model: nn.Module, sample: Sample, settings: Settings) -> Ax
             )
         ],
     )
-    nearest = int(np.argmin([one.estimate for one in medians[:-1]]))
+    nearest, other = rival(
+        [one.estimate for one in medians[:-1]], lower_median(distances[:-1], settings.level)
+    )
     return Axis(
         name="spectrum",
         method="DeepFool within DCT blocks along the diagonal, turned towards the boundary's "
         "normal, without bounds on pixels; the null curve is where the boundary would be if its "
         "normal preferred no direction.",
-        reading=_reading(medians[:-1], null, blocks, nearest, ends),
+        reading=_reading(medians[:-1], null, blocks, (nearest, other), ends),
         scalars={
             "margin_whole": Scalar(medians[-1], "median distance to the boundary, no bounds"),
             "margin_low": Scalar(medians[0], "median margin in the lowest band"),
@@ -90,33 +93,48 @@ def frequency(block: Block) -> float:
 
 
 def _ratio(upper: Array, lower: Array, settings: Settings) -> Interval:
-    # Infinite margins count as the longest: a median does not mind how long that is.
-    top, bottom = (np.log(np.clip(values, 1e-12, _LONGEST)) for values in (upper, lower))
-    found = paired_bootstrap(top, bottom, "median", level=settings.level, seed=settings.seed)
-    return _ends(math.exp, found)
-
-
-def _ends(function: Callable[[float], float], interval: Interval) -> Interval:
-    """Return an interval with a monotone function applied to its estimate and its ends."""
-    estimate, low, high = map(function, (interval.estimate, interval.low, interval.high))
-    return Interval(estimate, low, high, interval.level, interval.count)
+    top, bottom = (np.log(np.maximum(values, 1e-12)) for values in (upper, lower))
+    found = paired_medians(top, bottom, settings.level, settings.seed)
+    estimate, low, high = (math.exp(one) for one in (found.estimate, found.low, found.high))
+    return Interval(estimate, low, high, found.level, found.count)
 
 
 def _reading(
-    medians: list[Interval], null: list[float], blocks: list[Block], nearest: int, ends: Interval
+    medians: list[Interval],
+    null: list[float],
+    blocks: list[Block],
+    places: tuple[int, int | None],
+    ends: Interval,
 ) -> str:
+    nearest, other = places
     if not math.isfinite(medians[nearest].estimate):
         return "In no band of frequencies was a boundary found for half of the images."
-    times = medians[nearest].estimate / null[nearest] if null[nearest] > 0 else math.inf
-    said = (
-        f"The boundary is nearest at {number(frequency(blocks[nearest]))} cycles a pixel, at "
-        f"{number(medians[nearest].estimate)} ({number(times)} times the null curve)"
-    )
-    if not decided(_ends(math.log, ends)):
-        return f"{said}; this sample does not tell the highest band from the lowest."
-    return (
-        f"{said}; in the highest band it is {number(ends.estimate)} times as far as in the lowest."
-    )
+    here = f"{number(frequency(blocks[nearest]))} cycles a pixel"
+    far = number(medians[nearest].estimate)
+    if 0 < null[nearest] < math.inf:
+        far += f" ({number(medians[nearest].estimate / null[nearest])} times the null curve)"
+    if other is None:
+        said = f"The boundary is nearest at {here}, at {far}"
+    else:
+        said = (
+            f"Nearest in this sample: the boundary at {here}, at {far}; this sample does not tell "
+            f"it from the one at {number(frequency(blocks[other]))} cycles a pixel"
+        )
+    return f"{said}; {_high_and_low(medians[0], medians[-1], ends)}."
+
+
+def _high_and_low(lowest: Interval, highest: Interval, ends: Interval) -> str:
+    missed = [
+        name for name, one in (("lowest", lowest), ("highest", highest)) if math.isinf(one.estimate)
+    ]
+    if missed:
+        return (
+            f"in the {' and the '.join(missed)} band no boundary was found for more than half of "
+            "the images"
+        )
+    if ends.low <= 1 <= ends.high:
+        return "this sample does not tell the highest band from the lowest"
+    return f"in the highest band it is {number(ends.estimate)} times as far as in the lowest"
 
 
 def _examples(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from card_toys import Columns, constant, grey, levels, sample_of, settings, two_classes
+from toys import Linear
 
 from robustkit.corruptions import CORRUPTIONS, FAMILIES, corrupt
 from robustkit.data import to_float
@@ -64,6 +65,14 @@ def test_a_class_is_called_the_worst_where_the_interval_leaves_no_doubt():
     assert found.reading.endswith("Worst at c, 0%.")
 
 
+def test_of_two_classes_as_bad_neither_is_called_the_worst():
+    labels = torch.tensor([1] * 80 + [2] * 20 + [0] * 20)
+    found = measure_clean(constant(1), sample_of(levels(120), labels), settings())
+    assert found.reading.endswith(
+        "Lowest in this sample: a, 0%; this sample does not tell it from c."
+    )
+
+
 def test_of_many_classes_the_worst_by_chance_is_not_named():
     # Alone, four wrong of four would be worse than the whole; one class of twelve may be that.
     labels = torch.tensor([1] * 80 + [place for place in range(2, 12) for _ in range(4)])
@@ -72,7 +81,7 @@ def test_of_many_classes_the_worst_by_chance_is_not_named():
     found = measure_clean(model, sample_of(levels(120), labels), settings(classes=names))
     low, high = wilson(80, 120).low, wilson(0, 4).high
     assert high < low
-    assert "Worst" not in found.reading
+    assert found.reading.endswith("of 120 images.")
 
 
 def test_l2_distances_of_a_linear_classifier():
@@ -155,7 +164,32 @@ def test_margins_of_a_linear_classifier_are_those_of_its_projected_normal():
     assert interval(found, "margin_high_over_low").estimate == pytest.approx(
         medians[-1] / medians[0], rel=0.01
     )
-    assert f"nearest at {frequency(bands((1, 8, 8))[int(np.argmin(medians))]):.3g}" in found.reading
+    # Five images agree, and five do not tell one of seven bands from the others.
+    nearest, runner_up = (
+        f"{frequency(bands((1, 8, 8))[place]):.3g} cycles" for place in np.argsort(medians)[:2]
+    )
+    assert found.reading.startswith(f"Nearest in this sample: the boundary at {nearest}")
+    assert f"does not tell it from the one at {runner_up}" in found.reading
+
+
+def test_the_nearest_band_is_named_where_the_images_leave_no_doubt():
+    model, images = two_classes(), grey(10)
+    found = measure_spectrum(model, sample_of(images, labels_of(model, images)), settings())
+    medians = found.tables["spectrum"]["median"]
+    nearest = frequency(bands((1, 8, 8))[int(np.argmin(medians))])
+    assert found.reading.startswith(f"The boundary is nearest at {nearest:.3g} cycles a pixel")
+
+
+def test_a_boundary_that_one_band_alone_crosses():
+    # Only the mean of an image counts: higher bands never reach the boundary.
+    weight = torch.stack([torch.full((64,), 0.5), torch.full((64,), -0.5)])
+    model, images = Linear(weight, -weight.sum(1) / 2), grey()
+    found = measure_spectrum(model, sample_of(images, labels_of(model, images)), settings())
+    assert math.isfinite(interval(found, "margin_low").high)
+    high, ratio = interval(found, "margin_high"), interval(found, "margin_high_over_low")
+    assert (high.low, high.estimate, high.high) == (math.inf,) * 3
+    assert (ratio.low, ratio.estimate, ratio.high) == (math.inf,) * 3
+    assert "in the highest band no boundary was found for more than half" in found.reading
 
 
 @pytest.mark.parametrize(
@@ -192,15 +226,52 @@ def test_corruptions_are_those_of_the_benchmark_keyed_by_the_row():
     assert torch.equal(labels_of(model, shown.after), shown.predictions)
 
 
-def test_the_unit_of_the_mean_corruption_error_is_said():
-    sample, model = sample_of(levels(2, 32), torch.tensor([1, 0])), constant(size=1024)
-    plain = measure_corruptions(model, sample, settings())
-    in_alexnets = measure_corruptions(model, sample, settings(preset="imagenet"))
-    assert plain.scalars["mce"].note == "plain mean error"
-    assert interval(plain, "mce").estimate == pytest.approx(50)
+class OneOfThousand(torch.nn.Module):
+    """A network of 1000 classes that always says class 1."""
+
+    def forward(self, images):
+        labels = torch.ones(len(images), dtype=torch.long)
+        return torch.nn.functional.one_hot(labels, 1000).float()
+
+
+def test_alexnets_errors_are_the_unit_for_networks_and_images_like_those_of_imagenet():
+    labels, model = torch.tensor([1, 0]), OneOfThousand().eval()
+    sample = sample_of(levels(2, 130), labels)
+    in_alexnets = measure_corruptions(model, sample, settings())
     assert in_alexnets.scalars["mce"].note == "mean corruption error, of AlexNet's"
+    assert "published numbers are not comparable" in in_alexnets.method
     # AlexNet's published errors are 75 to 85 percent by corruption, ours 50.
     assert 55 < interval(in_alexnets, "mce").estimate < 70
+
+
+@pytest.mark.parametrize(
+    ("model", "side", "changes"),
+    [
+        (constant(size=400), 20, {}),
+        (OneOfThousand().eval(), 20, {"preset": "imagenet"}),
+        (constant(size=130**2), 130, {"severities": (1,)}),
+        (OneOfThousand().eval(), 130, {"severities": (1,)}),
+    ],
+)
+def test_elsewhere_the_mean_corruption_error_is_plain(model, side, changes):
+    sample = sample_of(levels(2, side), torch.tensor([1, 0]))
+    found = measure_corruptions(model, sample, settings(**changes))
+    assert found.scalars["mce"].note == "plain mean error"
+    assert interval(found, "mce").estimate == pytest.approx(50)
+    assert "AlexNet" not in found.method
+
+
+def test_a_network_that_is_always_right_was_measured_on_a_sample():
+    sample = sample_of(levels(8), torch.ones(8, dtype=torch.long))
+    found = measure_corruptions(constant(), sample, settings(severities=(2,)))
+    low = wilson(8, 8).low
+    for name in ("corruption_accuracy", "noise_accuracy"):
+        share = interval(found, name)
+        assert (share.low, share.estimate, share.high) == pytest.approx((low, 1, 1))
+    error = interval(found, "mce")
+    assert (error.low, error.estimate) == (0, 0)
+    assert error.high == pytest.approx(100 * (1 - low))
+    assert found.reading.endswith("does not tell the families of corruptions apart.")
 
 
 def columns(count=4, side=14):
@@ -254,12 +325,65 @@ def test_crop_selection_of_a_constant_classifier_changes_nothing():
     plain = shifted(constant(), sample, settings())
     axis = rics_axis(constant(), plain, sample, settings())
     assert interval(axis, "rics_accuracy") == wilson(3, 4)
-    assert interval(axis, "rics_consistency_3").estimate == 1
+    kept, cost = interval(axis, "rics_consistency_3"), interval(axis, "rics_cost")
+    low = wilson(4, 4).low
+    assert (kept.low, kept.estimate, kept.high) == pytest.approx((low, 1, 1))
     assert interval(axis, "rics_gain_3").estimate == 0
-    assert interval(axis, "rics_cost").estimate == 0
-    assert "resized" in axis.method
+    assert (cost.low, cost.estimate, cost.high) == pytest.approx((low - 1, 0, 1 - low))
+    assert "resized to what the network sees, since on these very images" in axis.method
     assert "does not tell" in axis.reading
     assert axis.examples is None
+
+
+class OfSize(torch.nn.Module):
+    """Class 1, but class 0 for crops of 7 rows, for which `error` is raised if there is one."""
+
+    def __init__(self, error=None):
+        super().__init__()
+        self.error = error
+        self.eval()
+
+    def forward(self, images):
+        small = images.shape[2] == 7
+        if small and self.error is not None:
+            raise self.error
+        labels = torch.full((len(images),), 0 if small else 1)
+        return torch.nn.functional.one_hot(labels, 3).float()
+
+
+def rics_of(model, labels, others=None):
+    sample = sample_of(levels(4), torch.tensor(labels))
+    return rics_axis(model, shifted(model, sample, settings()), sample, settings(), others)
+
+
+def test_the_form_of_crop_selection_is_chosen_on_other_images():
+    others = sample_of(levels(32), torch.zeros(32, dtype=torch.long))
+    found = rics_of(OfSize(), [1, 1, 1, 1], others)
+    assert "as it is, since on 32 images beside those measured here" in found.method
+    assert interval(found, "rics_accuracy") == wilson(0, 4)
+    found = rics_of(OfSize(), [0, 0, 0, 0], sample_of(levels(32), torch.ones(32).long()))
+    assert "resized to what the network sees, since on 32 images beside" in found.method
+    assert interval(found, "rics_accuracy") == wilson(0, 4)
+
+
+def test_without_other_images_the_sample_chooses_and_the_method_says_so():
+    few = sample_of(levels(31), torch.ones(31, dtype=torch.long))
+    for others in (None, few):
+        found = rics_of(OfSize(), [0, 0, 0, 1], others)
+        assert "as it is, since on these very images, which flatters RICS" in found.method
+        assert interval(found, "rics_accuracy") == wilson(3, 4)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("size"), AssertionError("size")])
+def test_a_network_of_one_size_gets_crops_resized(error):
+    found = rics_of(OfSize(error), [0, 0, 0, 0])
+    assert "resized to what the network sees, which takes no other size" in found.method
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError, MemoryError, KeyboardInterrupt])
+def test_what_has_nothing_to_do_with_the_size_passes(error):
+    with pytest.raises(error):
+        rics_of(OfSize(error("full")), [0, 0, 0, 0])
 
 
 class FirstColumn(torch.nn.Module):
@@ -310,6 +434,7 @@ class TestConstant:
         assert set(found.tables["spectrum"]["found"]) == {0.0}
         assert found.examples is None
         assert "no band" in found.reading
+        assert math.isnan(interval(found, "margin_high_over_low").estimate)
 
     def test_translation(self):
         sample = self.sample()

@@ -135,16 +135,30 @@ class TestCautions:
     def test_a_classifier_that_guesses(self):
         labels = torch.tensor([0, 0, 2, 1, 0, 2])
         found = cheap(constant(1), levels(6), labels)
-        assert "no better than guessing" in found.cautions[0]
+        # One of six is less than a third, and may well be a third.
+        assert found.cautions[0].startswith("This sample does not tell the network from guessing")
+
+    def test_a_classifier_that_is_worse_than_guessing(self):
+        found = cheap(constant(1), levels(20), torch.zeros(20, dtype=torch.long))
+        assert found.cautions[0].startswith("The network is worse than guessing here")
 
     def test_other_numbers_of_classes(self):
         found = cheap(constant(1), levels(3), torch.ones(3, dtype=torch.long), classes=["a", "b"])
         assert "3 outputs and the data name 2 classes" in found.cautions[0]
 
     def test_attacks_that_fail(self):
-        labels = torch.ones(4, dtype=torch.long)
-        found = report(constant(1), levels(4), labels, axes=["l2"])
-        assert "gradients may be masked" in found.cautions[0]
+        # The image that is wrong as it is was not attacked, and so nothing was found for it.
+        labels = torch.tensor([1, 1, 0, 1])
+        found = report(constant(1), levels(4), labels, axes=["l2", "sparse"])
+        for caution, what in zip(found.cautions, ("perturbation", "set of pixels"), strict=True):
+            assert caution.startswith(f"A {what} that changes the class was found for only 0% of")
+            assert "gradients may be masked" in caution
+
+    def test_attacks_that_succeed(self):
+        model, images = two_classes(), grey(6)
+        labels = labels_of(model, images)
+        labels[:5] = 1 - labels[:5]
+        assert report(model, images, labels, axes=["l2", "sparse"]).cautions == ()
 
 
 @pytest.mark.parametrize(
