@@ -109,7 +109,9 @@ class Report:
       each axis was expected to take, where that is known.
     - `cautions`: what to keep in mind about these very data and this model, one text each.
     - `references`: numbers of known networks on the same data, a tidy table: axis, scalar, network,
-      value, low, high, record.
+      value, low, high, images, record.
+    - `conditions`: what was measured under, by the names of the arguments of `report`: size, crop,
+      radius, severities, preset, level and seed.
     """
 
     name: str
@@ -122,6 +124,7 @@ class Report:
     planned: Mapping[str, float] = field(default_factory=dict)
     cautions: tuple[str, ...] = ()
     references: Table = field(default_factory=dict)
+    conditions: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def scalars(self) -> dict[str, Scalar]:
