@@ -75,7 +75,8 @@ def execute(
 
     `environment` is added to that of the kernel alone. `timeout` is in seconds a cell. What cells
     write to standard error goes to that of this process too, as it comes. The notebook is saved to
-    `output` cell by cell, so that after a failure it shows how far it came. Raises `RunError` that names the cell that failed and why.
+    `output` cell by cell, so that after a failure it shows how far it came. Raises `RunError` that
+    names the cell that failed and why.
     """
     log = output.with_suffix(".log")
     with log.open("wb") as complaints:
