@@ -15,7 +15,7 @@ from robustkit.corruptions.severities import ALL_SEVERITIES
 from robustkit.digests import digest
 from robustkit.errors import InputError
 from robustkit.report_card.budget import measure_rates, passes_of, plan_samples
-from robustkit.report_card.card import AXES, Axis, Report
+from robustkit.report_card.card import AXES, Axis, Report, Table
 from robustkit.report_card.cautions import cautions
 from robustkit.report_card.clean import measure_clean
 from robustkit.report_card.corruption import measure_corruptions
@@ -175,7 +175,7 @@ def reports(
         request.sample(max(counts.values())),
         digest({"images": images, "labels": labels}),
     )
-    known = (
+    known: Table = (
         known_networks(data, request.axes, request.settings, tuple(images.shape[1:]), window)
         if references
         else {}
