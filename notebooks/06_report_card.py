@@ -39,6 +39,7 @@ size: int = 0  # pixels a side that the network sees; 0 takes what is known of i
 axes: list[str] = []  # what to measure; none means everything
 
 # %%
+import sys
 from pathlib import Path
 
 import pandas
@@ -159,7 +160,13 @@ print("classes:", len(sample.classes), "and images:", len(sample))
 # A model, images, labels: that is all. `robustkit.report` measures one model, and
 # `report_card.reports` several on the very same images, which is what a comparison in pairs needs.
 
+
 # %%
+def announced(expected: str) -> None:
+    """Say how long it will take, on the terminal too where the run was started."""
+    print(expected, "A budget takes fewer images: budget=5, or --budget 5.", file=sys.stderr)
+
+
 cards = report_card.reports(
     networks,
     sample.images,
@@ -172,7 +179,11 @@ cards = report_card.reports(
     axes=axes or report_card.AXES,
     severities=SETTINGS["severities"],
     seed=seed,
-    examples=4,
+    # A committed record of photographs would publish them.
+    examples=4 if model or profile == "smoke" else 0,
+    # The chapter's own numbers are what others are compared with.
+    references=bool(model),
+    announce=announced if model and not budget else None,
 )
 cards = {name: described(card, sample) for name, card in cards.items()}
 comparison = report_card.compare(*cards.values(), seed=seed) if len(cards) == 2 else None
@@ -276,8 +287,8 @@ shown("rics")
 #
 # ## Two networks, pair by pair
 #
-# Both networks saw the same images, so their difference has an interval of its own, narrower than the two
-# intervals would suggest. An exact test goes with it: McNemar's where an outcome is right or wrong, the sign
+# Both networks saw the same images, so their difference has an interval of its own. It is narrower than the
+# two intervals would suggest where both tend to fail on the same images, as networks mostly do. An exact test goes with it: McNemar's where an outcome is right or wrong, the sign
 # test for distances. The p-values are corrected for the number of tests by Holm's method, so that a card
 # with many rows does not find something by asking often.
 
@@ -341,7 +352,7 @@ plans.rename_axis("axis")
 #
 # `my_images` holds one folder a class, in alphabetical order as many as the network has outputs: the third
 # folder is the third output, so that a folder that is missing would shift all after it. Where the numbers
-# differ, the command refuses. Then folders called by the numbers of their outputs, from 0, will do, or a
+# differ, the command refuses. Then folders called by the numbers of their outputs, from zero, will do, or a
 # file that maps names to numbers, in YAML or JSON:
 #
 # ```yaml
@@ -380,10 +391,12 @@ plans.rename_axis("axis")
 # ```{solution} ex-card-wrong
 # :class: dropdown
 #
-# Accuracy falls below guessing, and the card says so in its first lines. Minimal perturbations and
-# corruptions count from images that are right, of which there are none. Margins and the consistency and the
-# share fooled under shifts stay what they were: they compare the network with itself. An invariant network
-# need not be a good one.
+# Accuracy falls to the few images whose mistake happens to be the shifted label, below guessing, and the
+# card says so in its first lines. Corruptions count all images, and accuracy under them falls likewise, as
+# does robust accuracy under shifts. Minimal perturbations start from images that are right, of which only
+# those few are left: their medians are of a small and odd sample. Margins and the consistency and the share
+# fooled under shifts stay what they were: they compare the network with itself. An invariant network need
+# not be a good one.
 # ```
 #
 # ```{exercise}

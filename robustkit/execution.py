@@ -12,6 +12,7 @@ from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
+from tqdm import tqdm
 
 from robustkit.errors import RunError
 from robustkit.files import write_atomic
@@ -51,6 +52,16 @@ class _Kernel(AsyncKernelManager):
         await super().start_kernel(**{**options, **self.launch})
 
 
+class _Terminal:
+    """Standard error, past a progress bar that may stand on its line."""
+
+    def write(self, text: str) -> None:
+        tqdm.write(text, file=sys.stderr, end="")
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
 def execute(
     notebook: Any,
     parameters: dict[str, Any],
@@ -62,9 +73,10 @@ def execute(
 ) -> Any:
     """Return `notebook` executed with `parameters` injected, in working folder `folder`.
 
-    `environment` is added to that of the kernel alone. `timeout` is in seconds a cell. The
-    notebook is saved to `output` cell by cell, so that after a failure it shows how far it came.
-    Raises `RunError` that names the cell that failed and why.
+    `environment` is added to that of the kernel alone. `timeout` is in seconds a cell. What cells
+    write to standard error goes to that of this process too, as it comes. The notebook is saved to
+    `output` cell by cell, so that after a failure it shows how far it came. Raises `RunError` that
+    names the cell that failed and why.
     """
     log = output.with_suffix(".log")
     with log.open("wb") as complaints:
@@ -79,6 +91,7 @@ def execute(
                 output,
                 parameters=parameters,
                 progress_bar=sys.stderr.isatty(),
+                stderr_file=_Terminal(),
                 execution_timeout=timeout,
                 kernel_manager_class=type("Kernel", (_Kernel,), {"launch": launch}),
             )

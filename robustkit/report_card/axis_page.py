@@ -17,7 +17,7 @@ from robustkit.report_card.markup import (
     table,
 )
 from robustkit.report_card.recording import PREFIXES
-from robustkit.report_card.words import percent, worded
+from robustkit.report_card.words import worded
 
 Row = Mapping[str, Any]
 
@@ -29,7 +29,11 @@ def axis_section(record: Record, name: str) -> Iterator[str]:
     """Yield what belongs to one axis: method, readings, figure, numbers, references, pictures."""
     axes = [row for row in rows(record, "axes") if row["axis"] == name]
     yield heading(2, str(axes[0]["title"]))
-    yield paragraph(str(axes[0]["method"]), "method")
+    methods = [str(row["method"]) for row in axes]
+    # How crops enter a network, for one, is chosen for each.
+    differ = len({*methods}) > 1
+    for row, method in zip(axes if differ else axes[:1], methods, strict=False):
+        yield paragraph(f"{row['network']}: {method}" if differ else method, "method")
     for row in axes:
         name_of = f"{row['network']}: " if len(axes) > 1 else ""
         yield paragraph(name_of + str(row["reading"]), "reading")
@@ -65,6 +69,7 @@ def _scalar(scalar: Row) -> str:
 
 
 def _references(record: Record, axis: str) -> Iterator[str]:
+    known = list(rows(record, "references"))
     lines = [
         [
             str(row["network"]),
@@ -73,7 +78,7 @@ def _references(record: Record, axis: str) -> Iterator[str]:
             number_text(row["images"]),
             str(row["record"]),
         ]
-        for row in rows(record, "references")
+        for row in known
         if row["axis"] == axis
     ]
     if lines:
@@ -82,6 +87,8 @@ def _references(record: Record, axis: str) -> Iterator[str]:
             lines,
             "Known networks on the same data, from the records of the book.",
         )
+    elif known:
+        yield paragraph("No known network was measured in this way along this axis.", "method")
 
 
 def _examples(record: Record, axis: str, *, several: bool) -> Iterator[str]:
@@ -120,10 +127,7 @@ def _classes(record: Record, *, several: bool) -> Iterator[str]:
 def _cells(record: Record, *, several: bool) -> Iterator[str]:
     found = list(rows(record, "corruption_cells"))
     severities = sorted({int(row["severity"]) for row in found})
-    cells = {
-        (row["network"], row["corruption"], int(row["severity"])): percent(float(row["accuracy"]))
-        for row in found
-    }
+    cells = {(row["network"], row["corruption"], int(row["severity"])): _cell(row) for row in found}
     names = dict.fromkeys((row["network"], row["corruption"]) for row in found)
     lines = [
         [
@@ -134,4 +138,18 @@ def _cells(record: Record, *, several: bool) -> Iterator[str]:
     ]
     if lines:
         headings = ["corruption", *(f"severity {severity}" for severity in severities)]
-        yield folded("By corruption", table(headings, lines, "Accuracy by corruption."))
+        caption = "Accuracy by corruption in percent, each over its interval."
+        yield folded("By corruption", table(headings, lines, caption))
+
+
+def _cell(row: Row) -> str:
+    # A line each, so that five severities fit beside each other on a phone.
+    share, low, high = (_hundredths(float(row[end])) for end in ("accuracy", "low", "high"))
+    return f"{share}\n{low}\N{EN DASH}{high}"
+
+
+def _hundredths(share: float) -> str:
+    hundred = round(100 * share)
+    if 0 < share < 1 and hundred in (0, 100):
+        return "<1" if hundred == 0 else ">99"
+    return str(hundred)

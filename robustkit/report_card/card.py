@@ -110,7 +110,9 @@ class Report:
     - `read`: how the images were chosen and resized, where a card was asked to read them.
     - `cautions`: what to keep in mind about these very data and this model, one text each.
     - `references`: numbers of known networks on the same data, a tidy table: axis, scalar, network,
-      value, low, high, record.
+      value, low, high, images, record.
+    - `conditions`: what was measured under, by the names of the arguments of `report`: size, crop,
+      radius, severities, preset, level and seed.
     """
 
     name: str
@@ -124,6 +126,7 @@ class Report:
     read: str = ""
     cautions: tuple[str, ...] = ()
     references: Table = field(default_factory=dict)
+    conditions: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def scalars(self) -> dict[str, Scalar]:

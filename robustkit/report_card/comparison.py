@@ -1,7 +1,7 @@
 """Two report cards side by side: differences on the same images, with paired tests."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,13 @@ from robustkit.stats import Interval
 if TYPE_CHECKING:
     import pandas
 
+# What makes no difference to other axes than these; all else does to all.
+_OF_AXES = {
+    "radius": {"translation", "rics"},
+    "crop": {"rics"},
+    "severities": {"corruptions"},
+    "preset": {"corruptions"},
+}
 # Along these axes the number of a card is a median, along the others a mean.
 _MEDIANS = ("l2", "sparse", "spectrum")
 
@@ -102,9 +109,10 @@ def compare(first: Report, second: Report, *, level: float = 0.95, seed: int = 0
     Numbers that are 0 or 1 for an image are compared by McNemar's exact test, others by the sign
     test, which infinite distances do no harm; intervals of differences resample the pairs, keyed by
     `seed`, at least 0. Minimal perturbations are compared on images that both models have right.
-    p-values are Holm's over all numbers. Raises `InputError` for reports of other images or
-    samples, and a level outside (0, 1).
+    p-values are Holm's over all numbers. Raises `InputError` for reports of one name, of other
+    images or samples, or measured in another way, and a level outside (0, 1).
     """
+    check_names([first, second])
     if first.digest != second.digest:
         raise InputError(
             f"{first.name!r} and {second.name!r} were measured on other images: measure both with "
@@ -114,6 +122,7 @@ def compare(first: Report, second: Report, *, level: float = 0.95, seed: int = 0
         raise InputError(
             f"level must lie in (0, 1) and seed be at least 0, got {level} and {seed}."
         )
+    _check_conditions(first, second)
     found = []
     for name, axis in first.axes.items():
         if name in second.axes:
@@ -132,6 +141,31 @@ def compare(first: Report, second: Report, *, level: float = 0.95, seed: int = 0
         tuple(dataclasses.replace(one, p=p) for one, p in zip(found, adjusted, strict=True)),
         level,
     )
+
+
+def check_names(reports: Sequence[Report]) -> None:
+    """Refuse reports that nothing tells apart; raises `InputError` for equal names."""
+    names = [report.name for report in reports]
+    if len({*names}) < len(names):
+        raise InputError(
+            f"the reports are both called {names[0]!r}, and rows could not be told apart: give "
+            "each its own, report(..., name=...)."
+        )
+
+
+def _check_conditions(first: Report, second: Report) -> None:
+    common = {*first.axes} & {*second.axes}
+    others = [
+        f"{name} ({first.conditions.get(name)} and {second.conditions.get(name)})"
+        for name in dict.fromkeys([*first.conditions, *second.conditions])
+        if common & _OF_AXES.get(name, common)
+        and first.conditions.get(name) != second.conditions.get(name)
+    ]
+    if others:
+        raise InputError(
+            f"{first.name!r} and {second.name!r} were not measured in the same way, they differ in "
+            f"{', '.join(others)}: measure both with reports({{...}}, images, labels)."
+        )
 
 
 def _differences(first: Axis, second: Axis, level: float, seed: int) -> Iterator[Difference]:

@@ -1,8 +1,10 @@
 """The report card of a model: all axes measured on one batch of labelled images."""
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Shaped
@@ -13,13 +15,13 @@ from robustkit.corruptions.severities import ALL_SEVERITIES
 from robustkit.digests import digest
 from robustkit.errors import InputError
 from robustkit.report_card.budget import measure_rates, passes_of, plan_samples
-from robustkit.report_card.card import AXES, Axis, Report
+from robustkit.report_card.card import AXES, Axis, Report, Table
 from robustkit.report_card.cautions import cautions
 from robustkit.report_card.clean import measure_clean
 from robustkit.report_card.corruption import measure_corruptions
 from robustkit.report_card.crop_selection import rics_axis
 from robustkit.report_card.perturbations import measure_l2, measure_sparse
-from robustkit.report_card.references import references
+from robustkit.report_card.references import references as known_networks
 from robustkit.report_card.request import (
     Request,
     counts_of,
@@ -31,7 +33,7 @@ from robustkit.report_card.request import (
 from robustkit.report_card.sample import Sample, Settings
 from robustkit.report_card.shifts import shifted, translation_axis
 from robustkit.report_card.spectrum import measure_spectrum
-from robustkit.report_card.words import printable
+from robustkit.report_card.words import counted, printable
 from robustkit.translation import Adversary
 from robustkit.translation.levels import Size
 
@@ -130,11 +132,18 @@ def reports(
     level: float = 0.95,
     seed: int = 0,
     device: str | torch.device | None = None,
+    references: bool = True,
+    announce: Callable[[str], None] | None = None,
 ) -> dict[str, Report]:
     """Measure several models by name on the same images, ready for `compare`; a report a name.
 
-    The budget is for all of them together. Other arguments and errors are those of `report`, whose
-    card each model would have alone for the same samples.
+    - `budget`: minutes for all of them together.
+    - `references`: whether numbers of known networks on the same data are added.
+    - `announce`: called once, before the measurements, with a sentence about how long they will
+      take, by the speed of a few passes; by default nothing is timed without a budget.
+
+    Other arguments and errors are those of `report`, whose card each model would have alone for the
+    same samples.
     """
     window = window_of(images, size)
     settings = Settings(
@@ -150,18 +159,26 @@ def reports(
     request = prepare(models, images, labels, window, axes, settings, device)
     counts = counts_of(samples, request.axes, len(images))
     costs: dict[str, dict[str, float]] = {}
-    if budget is not None:
-        if samples is not None:
-            raise InputError("give either a budget, which chooses the samples, or the samples.")
+    if budget is not None and samples is not None:
+        raise InputError("give either a budget, which chooses the samples, or the samples.")
+    if budget is not None or announce is not None:
         start = time.perf_counter()
         costs = {name: _costs(model, request) for name, model in request.models.items()}
         together = {axis: sum(one[axis] for one in costs.values()) for axis in counts}
-        # On a slow network these few passes are a part of the budget.
-        spent = time.perf_counter() - start
-        counts = plan_samples(together, len(images), budget, spent=spent)
+        if budget is not None:
+            # On a slow network these few passes are a part of the budget.
+            spent = time.perf_counter() - start
+            counts = plan_samples(together, len(images), budget, spent=spent)
+        if announce is not None:
+            announce(_expected(sum(together[axis] * counts[axis] for axis in counts)))
     sample, given = (
         request.sample(max(counts.values())),
         digest({"images": images, "labels": labels}),
+    )
+    known: Table = (
+        known_networks(data, request.axes, request.settings, tuple(images.shape[1:]), window)
+        if references
+        else {}
     )
     found = {}
     for name, model in request.models.items():
@@ -176,9 +193,26 @@ def reports(
             budget=None if budget is None else float(budget),
             planned={axis: cost * counts[axis] for axis, cost in costs.get(name, {}).items()},
             cautions=cautions(measured, request, named=len(classes or ())),
-            references=references(data, request.axes, request.settings),
+            references=known,
+            conditions=_conditions(request),
         )
     return found
+
+
+def _expected(seconds: float) -> str:
+    minutes = counted(max(1, math.ceil(seconds / 60)), "minute")
+    return f"The measurements take about {minutes} on this machine, by the speed of a few passes."
+
+
+def _conditions(request: Request) -> dict[str, Any]:
+    settings = request.settings
+    return {
+        "size": request.window,
+        **{
+            name: getattr(settings, name)
+            for name in ("crop", "radius", "severities", "preset", "level", "seed")
+        },
+    }
 
 
 def _costs(model: nn.Module, request: Request) -> dict[str, float]:

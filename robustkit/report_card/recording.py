@@ -8,11 +8,14 @@ from robustkit.errors import InputError
 from robustkit.records import Record
 from robustkit.report_card.budget import half_width
 from robustkit.report_card.card import Axis, Examples, Report, Table, table_of
-from robustkit.report_card.comparison import Comparison
+from robustkit.report_card.comparison import Comparison, check_names
 from robustkit.report_card.pictures import data_uri
 
 # What the names of numbers begin with: nothing for the first network.
 PREFIXES = ("", "second_")
+
+# The number that the precision of an axis is about, where it is not of all images.
+_NUMBERS = {"l2": "l2_median", "sparse": "pixels_50"}
 
 _AXES = ("axis", "title", "method", "reading", "images", "half_width", "planned", "seconds")
 _EXAMPLES = ("axis", "image", "label", "prediction", "detail", "before", "after")
@@ -27,11 +30,12 @@ def add_to_record(
     get a column `network`. Besides them there are `networks`, `axes` (method, reading, images, half
     width of a share and seconds of every axis), `numbers` (which scalar belongs to which axis),
     `examples` with pictures, `cautions`, `references`, `comparison` and `comparison_reading`, the
-    last five where there are any. Raises `InputError` for other numbers of reports, or names that
-    are in the record already.
+    last five where there are any. Raises `InputError` for other numbers of reports, reports of one
+    name, or names that are in the record already.
     """
     if not 1 <= len(reports) <= len(PREFIXES):
         raise InputError(f"a card shows one network or two, got {len(reports)}.")
+    check_names(reports)
     for prefix, report in zip(PREFIXES, reports, strict=False):
         for name, one in report.scalars.items():
             record.scalar(prefix + name, one.interval, unit=one.unit, note=one.note)
@@ -95,7 +99,9 @@ def _axes(report: Report) -> dict[str, list[Any]]:
 def _axis(report: Report, axis: Axis) -> tuple[Any, ...]:
     planned = report.planned.get(axis.name)
     seconds = None if math.isnan(axis.seconds) else axis.seconds
-    width = half_width(len(axis), level=report.level)
+    # A median is of the images that are right alone; of no image a share may be anything.
+    count = axis.scalars[_NUMBERS[axis.name]].interval.count if axis.name in _NUMBERS else len(axis)
+    width = half_width(count, level=report.level) if count else 0.5
     return (
         *(axis.name, axis.title, axis.method, axis.reading),
         *(len(axis), width, planned, seconds),

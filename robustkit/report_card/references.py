@@ -8,10 +8,14 @@ from robustkit import inputs, project, records
 from robustkit.corruptions.severities import ALL_SEVERITIES
 from robustkit.errors import InputError
 from robustkit.report_card.card import Table, table_of
+from robustkit.report_card.request import crop_of
 from robustkit.report_card.sample import Settings
 
 _COLUMNS = ("axis", "scalar", "network", "value", "low", "high", "images", "record")
 _PROFILE = "laptop"
+
+# The images that the known networks were measured on, as a whole.
+SHAPES: Mapping[str, tuple[int, ...]] = {"cifar10": (3, 32, 32), "mnist": (1, 28, 28)}
 
 _MARGINS = ("whole", "low", "high", "high_over_low")
 _TRANSLATION = tuple(
@@ -49,9 +53,9 @@ def _third(name: str, data: str, role: str) -> Network:
     return Network(name, data, "03_features", "spectrum", scalars)
 
 
-def _fourth(name: str, data: str, role: str, *scalars: str) -> Network:
-    found = {scalar: f"{role}_{scalar}" for scalar in scalars}
-    return Network(name, data, "04_corruptions", "corruptions", found)
+def _fourth(name: str, data: str, role: str) -> Network:
+    scalars = {"corruption_accuracy": f"{role}_corruption_accuracy"}
+    return Network(name, data, "04_corruptions", "corruptions", scalars)
 
 
 def _sixth(name: str, prefix: str) -> list[Network]:
@@ -67,7 +71,6 @@ def _sixth(name: str, prefix: str) -> list[Network]:
     ]
 
 
-_PHOTOGRAPHS = "imagefolder:nips17"
 NETWORKS: Sequence[Network] = (
     *_first("ResNet-20", "cifar10", "standard"),
     *_first("ResNet-56", "cifar10", "deeper"),
@@ -76,39 +79,48 @@ NETWORKS: Sequence[Network] = (
     *_first("LeNet, trained adversarially", "mnist", "lenet_adversarial"),
     _third("ResNet-20", "cifar10", "standard"),
     _third("ResNet-56", "cifar10", "deeper"),
-    _third("MobileNetV2", _PHOTOGRAPHS, "mobilenet"),
-    _fourth("ResNet-20", "cifar10", "cifar10_resnet20", "corruption_accuracy"),
-    _fourth("ResNet-56", "cifar10", "cifar10_resnet56", "corruption_accuracy"),
-    _fourth("MobileNetV2", _PHOTOGRAPHS, "imagenet_mobilenet_v2", "corruption_accuracy", "mce"),
+    _fourth("ResNet-20", "cifar10", "cifar10_resnet20"),
+    _fourth("ResNet-56", "cifar10", "cifar10_resnet56"),
     *_sixth("ResNet-20", ""),
     *_sixth("ResNet-56", "second_"),
 )
 
 
-def references(data: str, axes: Sequence[str], settings: Settings) -> Table:
+def references(
+    data: str,
+    axes: Sequence[str],
+    settings: Settings,
+    shape: tuple[int, ...],
+    window: tuple[int, int],
+) -> Table:
     """Return the numbers of known networks on a dataset, one row a number; often there are none.
 
+    `shape` is that of the images, (C, H, W), and `window` what the network sees of them, (h, w).
     Columns: axis, scalar, network, value, low, high, images, record. Numbers come from the laptop
-    records of the checkout, in the units of a card; outside a checkout there are none. Corruptions
-    and shifts are compared only where they are measured in the same way.
+    records of the checkout, in the units of a card; outside a checkout there are none. Numbers that
+    were measured in another way are left out: on images of another size, for other corruptions,
+    shifts or crops, or with intervals of another level.
     """
+    if shape != SHAPES.get(data) or window != shape[1:]:
+        return {}
     rows = []
     for network in NETWORKS:
-        if network.data != data or network.axis not in axes or not _alike(network.axis, settings):
+        if network.data != data or network.axis not in axes:
             continue
-        record = _record(network.chapter)
+        record = _record(network.chapter) if _alike(network.axis, settings, window) else None
         for name, stored in network.scalars.items():
-            if record is not None and stored in record["scalars"]:
-                rows.append(_row(network, name, record["scalars"][stored]))
+            scalar = {} if record is None else record["scalars"].get(stored, {})
+            if scalar.get("level") == settings.level:
+                rows.append(_row(network, name, scalar))
     return table_of(_COLUMNS, rows)
 
 
-def _alike(axis: str, settings: Settings) -> bool:
+def _alike(axis: str, settings: Settings, window: tuple[int, int]) -> bool:
     if axis == "corruptions":
         return settings.preset is None and settings.severities == ALL_SEVERITIES
-    if axis in ("translation", "rics"):
-        return settings.radius == 3
-    return True
+    if axis == "rics" and settings.crop != crop_of(window, None):
+        return False
+    return axis not in ("translation", "rics") or settings.radius == 3
 
 
 def _record(chapter: str) -> dict[str, Any] | None:
@@ -124,7 +136,7 @@ def _record(chapter: str) -> dict[str, Any] | None:
 
 def _row(network: Network, name: str, scalar: Mapping[str, Any]) -> tuple[Any, ...]:
     # Records keep corruption accuracy in percent, a card all shares as fractions.
-    scale = 0.01 if scalar["unit"] == "%" and name != "mce" else 1.0
+    scale = 0.01 if scalar["unit"] == "%" else 1.0
     value, low, high = (
         None if scalar[end] is None else scale * scalar[end] for end in ("value", "low", "high")
     )

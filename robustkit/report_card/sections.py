@@ -7,6 +7,7 @@ from typing import Any
 
 from robustkit.claims_table import interval_text, number_text
 from robustkit.report_card.markup import Record, definitions, heading, paragraph, rows, table
+from robustkit.report_card.references import SHAPES
 from robustkit.report_card.words import percent, worded
 
 
@@ -36,6 +37,15 @@ def summary(record: Record) -> Iterator[str]:
     for row in axes:
         name = f"{row['network']}, {row['title']}" if several else str(row["title"])
         yield f"<p><strong>{escape(name)}.</strong> {escape(str(row['reading']))}</p>"
+    if not any(rows(record, "references")):
+        known = " and ".join(
+            f"{data} ({' x '.join(map(str, shape[1:]))})" for data, shape in SHAPES.items()
+        )
+        yield paragraph(
+            "No known networks stand beside these numbers: the book has them for the images of "
+            f"{known} as they are, measured in the usual way, and in a checkout of it.",
+            "method",
+        )
 
 
 def comparison(record: Record) -> Iterator[str]:
@@ -62,6 +72,9 @@ def comparison(record: Record) -> Iterator[str]:
             "of an exact test (McNemar's, or the sign test), corrected for the number of tests. "
             "Minimal perturbations are of images that both have right.",
         )
+        untested = _untested(record)
+        if untested:
+            yield paragraph(f"Numbers without a paired test: {', '.join(untested)}.", "method")
 
 
 def samples(record: Record) -> Iterator[str]:
@@ -87,7 +100,8 @@ def samples(record: Record) -> Iterator[str]:
         ["measured", "images", "precision", "planned", "taken"],
         lines,
         "Precision is half the width of the interval of a share near one half, the widest there "
-        "is; medians are as precise in the share of images to either side.",
+        "is; medians are as precise in the share of images to either side, and those of minimal "
+        "perturbations are of the images that are right alone.",
     )
 
 
@@ -106,6 +120,12 @@ def provenance(record: Record) -> Iterator[str]:
         entries["Time"] = _seconds(made["wall_seconds"])
     yield heading(2, "How this card was made")
     yield definitions({name: text for name, text in entries.items() if text})
+
+
+def _untested(record: Record) -> list[str]:
+    tested = {row["scalar"] for row in rows(record, "comparison")}
+    names = [str(row["scalar"]) for row in rows(record, "numbers")]
+    return [worded(name) for name in names if name not in tested]
 
 
 def _level(record: Record) -> float:

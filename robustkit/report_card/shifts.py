@@ -44,7 +44,8 @@ def translation_axis(found: Adversary, sample: Sample, settings: Settings) -> Ax
     where = (
         "of the window that the network sees, inside the larger image"
         if inside
-        else "of images that are no larger than what the network sees: what enters is mirrored"
+        else "of images that are not larger by twice that than what the network sees: what enters "
+        "is mirrored"
     )
     reach = f"up to {settings.radius} rows and columns"
     return Axis(

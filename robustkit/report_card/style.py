@@ -39,7 +39,7 @@ table {{ border-collapse: collapse; font-size: 0.9rem; margin: 0.6rem 0;
 caption {{ max-width: calc(100vw - 2rem); padding: 0.2rem 0; text-align: left; }}
 th, td {{ border-bottom: 1px solid var(--line); padding: 0.3rem 0.8rem 0.3rem 0; text-align: left;
   vertical-align: top; }}
-td.number {{ font-variant-numeric: tabular-nums; white-space: nowrap; }}
+td.number {{ font-variant-numeric: tabular-nums; white-space: pre; }}
 figure {{ margin: 1rem 0; }}
 figure img.drawing {{ height: auto; max-width: 100%; }}
 ul.examples {{ display: flex; flex-wrap: wrap; gap: 0.8rem; list-style: none; margin: 0;

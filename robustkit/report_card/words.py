@@ -8,7 +8,9 @@ from robustkit.stats import Interval
 _WORDS = {
     "accuracy": "accuracy",
     "l2_median": "l2 distance",
+    "l2_fooled": "share fooled at any distance",
     "pixels_50": "number of pixels",
+    "pixels_90": "number of pixels for nine in ten",
     "margin_whole": "margin",
     "margin_low": "margin at low frequencies",
     "margin_high": "margin at high frequencies",
@@ -18,6 +20,8 @@ _WORDS = {
     "consistency": "consistency",
     "fooled": "share fooled",
     "robust": "robust accuracy",
+    "gain": "gain of robust accuracy",
+    "cost": "change of accuracy",
 }
 
 
@@ -83,7 +87,8 @@ def worded(name: str) -> str:
     """Return the name of a number of a card as words: `rics_robust_3` is a robust accuracy."""
     base = name.removeprefix("rics_")
     within = re.fullmatch(r"(\w+)_(\d+)", base)
-    words = _WORDS.get(base) or (_WORDS.get(within[1]) if within else None) or base
+    words = _WORDS.get(base) or (_WORDS.get(within[1]) if within else None)
+    words = words or base.replace("_", " ")
     if within and base not in _WORDS:
         words = f"{words} within {within[2]} px"
     return f"{words} with RICS" if base != name else words

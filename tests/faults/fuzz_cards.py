@@ -13,17 +13,23 @@ from robustkit import report_card as card
 
 
 @cache
-def report() -> card.Report:
+def report(name: str = "toy") -> card.Report:
     """A card of all axes."""
     return card.report(
         *(toys.network(), toys.photographs(), toys.labels()),
         **{"severities": (1,), "radius": 1, "examples": 1, "classes": tuple("abcde")},
+        name=name,
     )
+
+
+def other() -> card.Report:
+    """The same card by another name."""
+    return report("other")
 
 
 def comparison() -> card.Comparison:
     """The card beside itself."""
-    return card.compare(report(), report())
+    return card.compare(report(), other())
 
 
 def axis() -> card.Axis:
@@ -65,15 +71,16 @@ REPORT_CARD: Values = {
     # Minutes: so many that no machine is too slow for the two photographs.
     "reports.budget": lambda: 1e6,
     "compare.first": report,
-    "compare.second": report,
+    "compare.second": other,
     "mcnemar.first": flags(9),
     "mcnemar.second": flags(9),
     "holm.p_values": lambda: [0.5, 0.25],
     "add_to_record.record": empty,
-    "add_to_record.reports": lambda: [report(), report()],
+    "add_to_record.reports": lambda: [report(), other()],
     "add_to_record.comparison": comparison,
     "Report.axes": lambda: report().axes,
     "Report.classes": lambda: tuple("abcde"),
+    "Report.conditions": lambda: report().conditions,
     "Report.planned": lambda: {"clean": 1.0},
     "Report.references": lambda: report().references,
     "Report.scalar.name": lambda: "accuracy",

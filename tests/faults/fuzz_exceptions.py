@@ -48,6 +48,7 @@ NOT_SPOILED = {
             *("radius", "crop", "examples", "level", "seed", "device"),
         )
     },
+    "report_card.reports.announce": "what it does is its own",
     "report_card.reports.samples": "it excludes a budget; report is fed it",
     "report_card.report.budget": "it excludes samples; reports is fed it",
     "training.train_once.settings": "without epochs it lacks a required argument",

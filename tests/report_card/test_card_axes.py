@@ -315,6 +315,7 @@ def test_images_that_are_wrong_as_they_are_are_no_examples():
 def test_images_no_larger_than_the_window_are_mirrored_and_the_method_says_so():
     sample = sample_of(columns(side=8), torch.zeros(4, dtype=torch.long))
     axis = translation_axis(shifted(Columns(), sample, settings()), sample, settings())
+    assert "not larger by twice that" in axis.method
     assert "what enters is mirrored" in axis.method
     assert interval(axis, "consistency_1").estimate == pytest.approx(2 / 8)
 

@@ -9,7 +9,8 @@ from card_toys import constant, grey, levels, two_classes
 
 from robustkit.data import to_float
 from robustkit.errors import InputError
-from robustkit.report_card import compare, mcnemar, report, reports
+from robustkit.records import Record
+from robustkit.report_card import add_to_record, compare, mcnemar, report, reports
 from robustkit.stats import wilson
 
 AXES = ("clean", "translation")
@@ -153,7 +154,7 @@ def test_infinite_distances_are_larger_than_any_other():
 def test_reports_of_other_images_or_samples_are_refused():
     labels = torch.tensor([0, 1, 0, 1])
     options = {"axes": ("clean",)}
-    first = report(constant(0, 2), levels(4), labels, **options)
+    first = report(constant(0, 2), levels(4), labels, name="first", **options)
     other = report(constant(0, 2), levels(4, seed=9), labels, **options)
     with pytest.raises(InputError, match="measured on other images"):
         compare(first, other)
@@ -165,9 +166,56 @@ def test_reports_of_other_images_or_samples_are_refused():
         compare(first, spectrum)
 
 
+def test_reports_of_one_name_are_refused():
+    found = report(constant(0, 2), levels(2), torch.tensor([0, 1]), axes=("clean",))
+    with pytest.raises(InputError, match=r"both called 'network'.*name="):
+        compare(found, found)
+    with pytest.raises(InputError, match=r"both called 'network'.*name="):
+        add_to_record(Record("06_report_card", {}), [found, found])
+
+
+@pytest.mark.parametrize(
+    ("axes", "changes", "message"),
+    [
+        (AXES, {"radius": 2}, r"radius \(1 and 2\)"),
+        (AXES, {"level": 0.9}, r"level \(0.95 and 0.9\)"),
+        (AXES, {"seed": 3}, r"seed \(0 and 3\)"),
+        (AXES, {"size": 7}, r"size \(\(8, 8\) and \(7, 7\)\)"),
+        (("rics",), {"crop": 6}, r"crop \(\(7, 7\) and \(6, 6\)\)"),
+        (("corruptions",), {"severities": (2,)}, r"severities \(\(1,\) and \(2,\)\)"),
+        (("corruptions",), {"preset": "tiny"}, r"preset \(None and tiny\)"),
+    ],
+)
+def test_reports_that_were_measured_otherwise_are_refused(axes, changes, message):
+    class First(torch.nn.Module):
+        """Class 0 for images of any size."""
+
+        def forward(self, images):
+            return torch.tensor([[1.0, 0.0]]).repeat(len(images), 1)
+
+    given = (First().eval(), levels(2), torch.tensor([0, 1]))
+    usual = {"axes": axes, "radius": 1, "severities": (1,)}
+    first = report(*given, name="first", **usual)
+    second = report(*given, name="second", **{**usual, **changes})
+    for one, other in ((first, second), (second, first)):
+        with pytest.raises(InputError, match="were not measured in the same way, they differ in"):
+            compare(one, other)
+    with pytest.raises(InputError, match=message):
+        compare(first, second)
+
+
+def test_what_other_axes_were_measured_under_makes_no_difference():
+    given = (constant(0, 2), levels(4), torch.tensor([0, 1, 0, 1]))
+    first = report(*given, name="first", axes=AXES, radius=1)
+    second = report(
+        *given, name="second", axes=("clean",), radius=3, severities=(2,), preset="tiny", crop=5
+    )
+    assert [one.scalar for one in compare(first, second).differences] == ["accuracy"]
+
+
 def test_floating_images_are_told_apart_from_their_levels():
     labels = torch.tensor([0, 1])
-    first = report(constant(0, 2), levels(2), labels, axes=("clean",))
+    first = report(constant(0, 2), levels(2), labels, axes=("clean",), name="first")
     other = report(constant(0, 2), to_float(levels(2)), labels, axes=("clean",))
     with pytest.raises(InputError, match="other images"):
         compare(first, other)

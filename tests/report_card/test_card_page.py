@@ -16,10 +16,11 @@ from robustkit.errors import InputError
 from robustkit.plots import DARK, INK
 from robustkit.records import Record
 from robustkit.report_card import add_to_record, compare, reports
+from robustkit.report_card.budget import half_width
 from robustkit.report_card.figures import label
 from robustkit.report_card.page import page
 from robustkit.report_card.pictures import data_uri
-from robustkit.report_card.words import printable
+from robustkit.report_card.words import printable, worded
 
 EVIL = (
     "<script>alert(1)</script>",
@@ -155,6 +156,69 @@ def test_what_is_not_known_is_not_called_a_number(soup):
     assert "nan" not in text.split()
     [table] = [one for one in soup.select("table") if "planned" in one.thead.get_text()]
     assert {row.select("td")[2].get_text() for row in table.select("tbody tr")} == {"-"}
+
+
+def test_cells_of_corruptions_have_their_intervals(record):
+    cells = record["tables"]["corruption_cells"]
+    place = cells["severity"].index(3)
+    ends = {"accuracy": 0.126, "low": 0.004, "high": 0.998}
+    cells = {**cells, **{name: [*cells[name]] for name in ends}}
+    for name, value in ends.items():
+        cells[name][place] = value
+    tables = {**record["tables"], "corruption_cells": cells}
+    soup = BeautifulSoup(page({**record, "tables": tables}), "html.parser")
+    [table] = [one for one in soup.select("table") if "over its interval" in one.caption.get_text()]
+    lines = [[cell.get_text() for cell in row.select("td")] for row in table.select("tbody tr")]
+    assert len(lines) == len(cells["severity"]) / 2
+    assert lines[0][1] == "13\n<1\N{EN DASH}>99"
+    low, high = (round(100 * cells[end][0]) for end in ("low", "high"))
+    assert lines[0][0] == f"{round(100 * cells['accuracy'][0])}\n{low}\N{EN DASH}{high}"
+
+
+def test_numbers_without_a_paired_test_are_named(soup, record):
+    [said] = [tag.get_text() for tag in soup.select("p") if "without a paired" in tag.get_text()]
+    assert "share fooled at any distance, " in said
+    assert "change of accuracy with RICS" in said
+    assert "noise accuracy, " in said
+    named = said.partition(": ")[2].rstrip(".").split(", ")
+    tested = {worded(name) for name in record["tables"]["comparison"]["scalar"]}
+    assert not tested & {*named}
+    assert len(named) + len(record["tables"]["comparison"]["scalar"]) == len(
+        record["tables"]["numbers"]["scalar"]
+    )
+
+
+def test_the_page_says_why_there_are_no_known_networks(soup, record):
+    assert "cifar10 (32 x 32) and mnist (28 x 28) as they are" in soup.get_text()
+    line = {"axis": "l2", "scalar": "l2_median", "network": "ResNet-20", "value": 0.1, "low": 0.09}
+    line |= {"high": 0.11, "images": 455, "record": "01_preliminaries, laptop"}
+    tables = {**record["tables"], "references": {name: [cell] for name, cell in line.items()}}
+    text = BeautifulSoup(page({**record, "tables": tables}), "html.parser").get_text()
+    assert "No known networks stand" not in text
+    # Of six axes, one has a reference.
+    assert text.count("No known network was measured in this way along this axis.") == 5
+
+
+def test_methods_that_differ_are_said_of_each_network(soup, record):
+    axes = record["tables"]["axes"]
+    found = {tag.get_text() for tag in soup.select("p.method")}
+    assert {*axes["method"]} <= found
+    axes = {**axes, "method": [*axes["method"][:-1], "Another way."]}
+    tables = {**record["tables"], "axes": axes}
+    soup = BeautifulSoup(page({**record, "tables": tables}), "html.parser")
+    found = {tag.get_text() for tag in soup.select("p.method")}
+    assert f"{axes['network'][0]}: {axes['method'][5]}" in found
+    assert f"{axes['network'][-1]}: Another way." in found
+
+
+def test_the_precision_of_medians_is_that_of_the_images_that_are_right(record):
+    axes, scalars = record["tables"]["axes"], record["scalars"]
+    for prefix, start in (("", 0), ("second_", 6)):
+        assert axes["axis"][start + 1] == "l2"
+        right = scalars[prefix + "l2_median"]["count"]
+        assert right < axes["images"][start + 1]
+        assert axes["half_width"][start + 1] == (half_width(right) if right else 0.5)
+        assert axes["half_width"][start] == half_width(24)
 
 
 def test_the_same_record_makes_the_same_page(record):

@@ -7,7 +7,8 @@ from card_toys import settings
 
 from robustkit import inputs, project
 from robustkit.report_card import AXES
-from robustkit.report_card.references import NETWORKS, references
+from robustkit.report_card.references import NETWORKS, SHAPES, references
+from robustkit.report_card.request import crop_of
 
 
 @pytest.fixture(scope="module")
@@ -20,12 +21,15 @@ def stored():
     return found
 
 
-def lines(data, **changes):
-    table = references(data, AXES, settings(**changes))
+def lines(data, shape=None, window=None, **changes):
+    shape = SHAPES.get(data, (3, 32, 32)) if shape is None else shape
+    window = shape[1:] if window is None else window
+    given = settings(**{"crop": crop_of(window, None), **changes})
+    table = references(data, AXES, given, shape, window)
     return [dict(zip(table, cells, strict=True)) for cells in zip(*table.values(), strict=True)]
 
 
-@pytest.mark.parametrize("data", ["cifar10", "mnist", "imagefolder:nips17"])
+@pytest.mark.parametrize("data", SHAPES)
 def test_every_number_is_that_of_the_record(data, stored):
     found = lines(data)
     assert found
@@ -41,7 +45,7 @@ def test_every_number_is_that_of_the_record(data, stored):
         assert (line["network"], line["scalar"]) == (network.name, name)
         assert line["record"] == f"{network.chapter}, laptop"
         assert line["images"] == scalar["count"]
-        percent = scalar["unit"] == "%" and name != "mce"
+        percent = scalar["unit"] == "%"
         assert line["value"] == pytest.approx(scalar["value"] / (100 if percent else 1))
 
 
@@ -61,6 +65,7 @@ def test_accuracies_are_fractions():
 def test_other_data_have_no_references():
     assert lines("patches") == []
     assert lines("imagefolder:mine") == []
+    assert lines("imagefolder:nips17", shape=(3, 224, 224)) == []
     assert inputs.noted().get("book/results/laptop/01_preliminaries.json") is None
 
 
@@ -69,6 +74,25 @@ def test_what_was_measured_otherwise_is_not_compared():
     assert {"clean", "l2", "spectrum"} <= axes
     assert not axes & {"corruptions", "translation", "rics"}
     assert "corruptions" not in {line["axis"] for line in lines("cifar10", preset="tiny")}
+    assert lines("cifar10", level=0.9) == []
+
+
+def test_images_of_another_size_are_not_compared():
+    assert lines("cifar10", window=(28, 28)) == []
+    assert lines("cifar10", shape=(3, 40, 40), window=(32, 32)) == []
+    assert lines("cifar10", shape=(1, 32, 32)) == []
+
+
+def test_crop_selection_is_compared_for_the_usual_crop_alone(tmp_path, monkeypatch):
+    scalar = {"value": 0.5, "low": 0.4, "high": 0.6, "level": 0.95, "unit": "", "count": 9}
+    path = tmp_path / "record.json"
+    scalars = {"rics_accuracy": scalar, "consistency_1": scalar}
+    kept = {"schema": 1, "chapter": "x", "parameters": {}, "scalars": scalars}
+    path.write_text(json.dumps({**kept, "tables": {}, "provenance": {}}))
+    monkeypatch.setattr(project, "results_path", lambda chapter, profile: path)
+    for crop, axes in (((28, 28), {"translation", "rics"}), ((24, 24), {"translation"})):
+        assert {line["axis"] for line in lines("cifar10", crop=crop)} == axes
+    assert lines("cifar10", radius=2) == []
 
 
 def test_outside_a_checkout_there_are_none(tmp_path, monkeypatch):

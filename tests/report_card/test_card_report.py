@@ -9,7 +9,8 @@ import robustkit
 from robustkit import report_card
 from robustkit.data import to_float
 from robustkit.errors import InputError, UnknownNameError
-from robustkit.report_card import AXES, Report, report, reports
+from robustkit.report_card import AXES, Report, measure, report, reports
+from robustkit.report_card.budget import Rates
 
 CHEAP = ("clean", "translation", "rics")
 
@@ -96,6 +97,35 @@ def test_a_budget_says_what_it_planned():
     assert set(found.planned) == {"clean", "translation"}
     assert 0 < sum(found.planned.values()) <= 0.9 * 300
     assert len(found.axes["rics"]) == len(found.axes["translation"])
+
+
+def test_how_long_it_will_take_is_said_before(monkeypatch):
+    def measured(*given):
+        assert said == []
+        return Rates(forward=1.0, backward=0.0, corruption=0.0, selection=0.0)
+
+    said = []
+    monkeypatch.setattr(measure, "measure_rates", measured)
+    model, images = two_classes(), levels(12)
+    labels = labels_of(model, to_float(images))
+    axes = ("clean", "translation")
+    found = reports({"it": model}, images, labels, axes=axes, radius=1, announce=said.append)
+    # Twelve images once as they are and ten times for shifts, a second each.
+    assert said == [
+        "The measurements take about 3 minutes on this machine, by the speed of a few passes."
+    ]
+    assert found["it"].planned == {"clean": 12, "translation": 120}
+    assert len(found["it"].axes["translation"]) == 12
+    assert cheap(model, images, labels, axes=axes).planned == {}
+
+
+def test_known_networks_are_added_unless_they_are_not_wanted():
+    images = levels(3, side=32, channels=3)
+    given = ({"it": two_classes(32, 3)}, images, torch.tensor([0, 1, 1]))
+    for wanted in (True, False):
+        found = reports(*given, data="cifar10", axes=("clean",), references=wanted)["it"]
+        assert any(found.references.values()) is wanted
+    assert not any(reports(*given, axes=("clean",))["it"].references.values())
 
 
 def test_larger_images_are_seen_through_a_window():

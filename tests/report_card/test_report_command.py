@@ -222,6 +222,7 @@ def test_a_model_of_ones_own_from_end_to_end(checkout, pets):
     done = call("mine.py:factory", "--data", "pets", "--axis", "clean", "--axis", "translation")
     assert done.exit_code == 0, done.output
     assert "Clean images: Right on 50.0%" in done.output
+    assert "The measurements take about 1 minute on this machine" in done.output
     stored = json.loads(Path("report.json").read_text())
     assert stored["scalars"]["accuracy"]["value"] == 0.5
     assert stored["scalars"]["fooled_3"]["value"] == 0

@@ -216,6 +216,12 @@ def test_a_cell_that_takes_too_long_fails(checkout):
         runs.run("01_tiny", {}, timeout=1.0)
 
 
+def test_what_a_cell_writes_to_standard_error_is_shown(checkout, capsys):
+    checkout.write('# %%\nimport sys\n\nprint("about an hour", file=sys.stderr)\n')
+    runs.run("01_tiny", {})
+    assert "about an hour\n" in capsys.readouterr().err
+
+
 def test_a_truncated_file_makes_the_run_run_again_and_says_so(checkout, caplog):
     folder = runs.run("01_tiny", {}).folder
     planned = runs.plan("01_tiny", {})
