@@ -122,7 +122,7 @@ SETTINGS = {
         "crop": 40,
         "images": None,
         "few": 80,
-        "block": 40,
+        "block": 100,
         "votes": 60,
         "vote_crop": 56,
         "towers": "",

@@ -69,5 +69,5 @@ NOT_SPOILED = {
 OBJECTS = {
     *("AttackResult", "Axes", "Block", "CifarC", "CorruptionTable", "CropShift", "Generator"),
     *("Comparison", "Examples", "Interval", "Mixture", "PairedTest", "Record", "Report"),
-    *("ResNet18_Weights", "Selection", "Whole"),
+    *("Processes", "ResNet18_Weights", "Selection", "Whole"),
 }

@@ -19,6 +19,7 @@ from torch import nn
 
 from robustkit import attacks
 from robustkit.data import Dataset
+from robustkit.training.processes import Processes
 
 
 class Impossible(Exception):
@@ -98,6 +99,7 @@ PLAIN: Mapping[Any, Callable[[], Any]] = {
     torch.device: lambda: torch.device("cpu"),
     torch.Generator: lambda: torch.Generator().manual_seed(0),
     Dataset: toys.dataset,
+    Processes: Processes,
     attacks.AttackResult: toys.attack,
     Path: toys.new_file,
 }
