@@ -330,7 +330,7 @@ def test_crop_selection_of_a_constant_classifier_changes_nothing():
     assert (kept.low, kept.estimate, kept.high) == pytest.approx((low, 1, 1))
     assert interval(axis, "rics_gain_3").estimate == 0
     assert (cost.low, cost.estimate, cost.high) == pytest.approx((low - 1, 0, 1 - low))
-    assert "resized to what the network sees, since on these very images" in axis.method
+    assert "resized to what the network sees, which takes no other size" in axis.method
     assert "does not tell" in axis.reading
     assert axis.examples is None
 
