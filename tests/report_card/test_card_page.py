@@ -215,6 +215,7 @@ def test_the_precision_of_medians_is_that_of_the_images_that_are_right(record):
     axes, scalars = record["tables"]["axes"], record["scalars"]
     for prefix, start in (("", 0), ("second_", 6)):
         assert axes["axis"][start + 1] == "l2"
+        # Of no image a record has no count.
         right = scalars[prefix + "l2_median"]["count"] or 0
         assert right < axes["images"][start + 1]
         assert axes["half_width"][start + 1] == (half_width(right) if right else 0.5)
