@@ -13,7 +13,9 @@ A path that holds nothing but folders called train, val or test holds splits: "t
 
 import csv
 import json
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
@@ -47,13 +49,44 @@ def read(path: Path, split: str, *, limit: int | None, size: int | None) -> Cont
     Raises `InputError` when sizes differ and `size` is None, `DataError` when the folder is
     absent, laid out otherwise, or holds a file that is not a readable image.
     """
+    found = listing(path, split)
+    images = found.images[:limit]
+    labels = np.array(found.labels[:limit], dtype=np.int64)
+    return Content(decode(images, size), labels, found.classes, [*images, *found.described_by])
+
+
+def listing(path: Path, split: str) -> Listing:
+    """Return what images a folder holds; raises `DataError` as `read` does."""
     root = _choose_split(path, split)
-    listing = _list_csv(root) if (root / "images.csv").is_file() else _list_classes(root)
-    images = listing.images[:limit]
-    labels = np.array(listing.labels[:limit], dtype=np.int64)
-    return Content(
-        _decode_all(images, size), labels, listing.classes, [*images, *listing.described_by]
-    )
+    return _list_csv(root) if (root / "images.csv").is_file() else _list_classes(root)
+
+
+def decode(files: list[Path], size: int | None) -> NDArray[np.uint8]:
+    """Return image files as (N, 3, H, W), resized as `read` does it; raises as `read` does."""
+    first = _decode(files[0], size)
+    images = np.empty((len(files), *first.shape), dtype=np.uint8)
+    with progress(len(files), "reading images") as bar, ThreadPoolExecutor() as pool:
+        decoded = pool.map(lambda file: _decode(file, size), files)
+        for index, image in enumerate(decoded):
+            if image.shape != first.shape:
+                raise InputError(
+                    f"{files[index]} has {_pixels(image)} pixels but {files[0].name} has "
+                    f"{_pixels(first)}; pass size=224, say, to bring all images to one size."
+                )
+            images[index] = image
+            bar.update(1)
+    return images
+
+
+def sizes(files: list[Path]) -> list[tuple[int, int]]:
+    """Return the width and height of image files, without decoding them; raises as `read` does."""
+
+    def of(file: Path) -> tuple[int, int]:
+        with _opened(file) as image:
+            return image.size
+
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(of, files))
 
 
 def _subfolders(path: Path) -> list[Path]:
@@ -136,34 +169,24 @@ def _class_names(root: Path, count: int) -> tuple[tuple[str, ...], list[Path]]:
     return tuple(str(index) for index in range(count)), []
 
 
-def _decode_all(files: list[Path], size: int | None) -> NDArray[np.uint8]:
-    first = _decode(files[0], size)
-    images = np.empty((len(files), *first.shape), dtype=np.uint8)
-    with progress(len(files), "reading images") as bar, ThreadPoolExecutor() as pool:
-        decoded = pool.map(lambda file: _decode(file, size), files)
-        for index, image in enumerate(decoded):
-            if image.shape != first.shape:
-                raise InputError(
-                    f"{files[index]} has {_pixels(image)} pixels but {files[0].name} has "
-                    f"{_pixels(first)}; pass size=224, say, to bring all images to one size."
-                )
-            images[index] = image
-            bar.update(1)
-    return images
-
-
 def _pixels(image: NDArray[np.uint8]) -> str:
     return f"{image.shape[2]} x {image.shape[1]}"
 
 
-def _decode(file: Path, size: int | None) -> NDArray[np.uint8]:
+@contextmanager
+def _opened(file: Path) -> Iterator[Image.Image]:
     try:
         with Image.open(file) as opened:
-            image = opened.convert("RGB")
+            yield opened
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(
             f"{file} cannot be read as an image ({error}); replace or remove it."
         ) from error
+
+
+def _decode(file: Path, size: int | None) -> NDArray[np.uint8]:
+    with _opened(file) as opened:
+        image = opened.convert("RGB")
     if size is not None:
         image = _square(image, size)
     return np.asarray(image).transpose(2, 0, 1)

@@ -2,18 +2,15 @@
 
 import dataclasses
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from jaxtyping import UInt8
-from PIL import Image
 from torch import Tensor
 
 from robustkit import inputs, rng
 from robustkit.data import Dataset, folder
-from robustkit.errors import DataError
 from robustkit.report_card.card import Report
 from robustkit.report_card.words import counted
 
@@ -49,14 +46,12 @@ def read_folder(
     move into; where none is, to the window itself. Without a window they must all have one size.
     With `grey` they get one channel. Raises `DataError` and `InputError` as loading does.
     """
-    root = folder._choose_split(path, "test")
-    described = (root / "images.csv").is_file()
-    listing = folder._list_csv(root) if described else folder._list_classes(root)
+    listing = folder.listing(path, "test")
     chosen = _chosen(len(listing.images), limit, seed)
     files = [listing.images[place] for place in chosen]
-    sizes = [] if window is None else _sizes(files)
+    sizes = [] if window is None else folder.sizes(files)
     side = None if window is None else _side(sizes, window)
-    pixels = torch.from_numpy(folder._decode_all(files, side))
+    pixels = torch.from_numpy(folder.decode(files, side))
     # As `robustkit.data.load` has it: no page may depend on where a folder stands.
     name = f"imagefolder:{path.name}"
     inputs.note(f"data/{name}/test", [*files, *listing.described_by])
@@ -70,7 +65,7 @@ def read_folder(
         classes=listing.classes,
         read=_read(len(files), len(listing.images), side if resized else None, grey),
         cautions=(_enlarged(small, len(files), side),) if side and small else (),
-        folders=not described,
+        folders=not listing.described_by,
     )
 
 
@@ -85,21 +80,6 @@ def _chosen(count: int, limit: int, seed: int) -> list[int]:
     keys = rng.uniform(seed, "report/folder", torch.arange(count), (), torch.float64)
     found: list[int] = keys.argsort(stable=True)[:limit].sort().values.tolist()
     return found
-
-
-def _sizes(files: Sequence[Path]) -> list[tuple[int, int]]:
-    with ThreadPoolExecutor() as pool:
-        return list(pool.map(_size, files))
-
-
-def _size(file: Path) -> tuple[int, int]:
-    try:
-        with Image.open(file) as opened:
-            return opened.size
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(
-            f"{file} cannot be read as an image ({error}); replace or remove it."
-        ) from error
 
 
 def _side(sizes: Sequence[tuple[int, int]], window: tuple[int, int]) -> int | None:
