@@ -250,7 +250,8 @@ shown("spectrum")
 # ## Corruptions
 #
 # The fourth axis makes the fifteen corruptions of the benchmark from your own images. The mean corruption
-# error is in units of AlexNet's where images have the size of ImageNet's, and the plain mean elsewhere.
+# error is in units of AlexNet's where images have the size of ImageNet's and the network its thousand classes,
+# and the plain mean elsewhere.
 
 # %% tags=["nbval-ignore-output", "hide-input"] mystnb={"figure": {"name": "fig-card-corruptions", "caption": "Accuracy under corruptions of four families, by severity."}, "image": {"alt": "Four panels with two falling curves each: noise, blur, weather and digital corruptions."}}
 shown("corruptions")
