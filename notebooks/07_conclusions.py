@@ -600,12 +600,28 @@ plt.show()
 # command at the end of this chapter makes another one.
 
 # %% tags=["nbval-ignore-output", "hide-input"]
-listed = pandas.DataFrame(tests).set_index(["first", "second"])
-listed.assign(column=listed["column"].str.replace("_", " ")).drop(columns="pair").round(3)
+table = pandas.DataFrame(tests)
+listed = pandas.DataFrame(
+    {
+        "against": table["second"],
+        "what": table["column"].str.replace("_", " "),
+        "change": [
+            f"{line.effect:.3g} [{line.low:.3g}, {line.high:.3g}]" for line in table.itertuples()
+        ],
+        "more / less": [
+            f"{up} / {down} of {count}"
+            for up, down, count in zip(
+                table["first larger"], table["second larger"], table["images"], strict=True
+            )
+        ],
+        "p": [f"{p:.2g}" for p in table["p"]],
+    }
+)
+listed.set_index([table["first"], "against"])
 
 # %% [markdown]
-# The table has every test: the effect with its interval, the images on which the value of the first and of the
-# second is larger, and the corrected p-value.
+# The table has every test: the change with its interval, on how many images the value is more and on how many less
+# than that of the network it is compared with, and the corrected p-value.
 #
 # ## Where the boundary moved
 #
