@@ -132,7 +132,10 @@ def test_site_is_small_and_holds_no_sources_of_the_project(site: Path) -> None:
     mathjax = sum(size for file, size in sizes.items() if "mathjax" in file.parts)
     assert 1 * MIB < mathjax < 4 * MIB
     assert sum(sizes.values()) < 25 * MIB
-    assert [file for file in sizes if file.suffix == ".py"] == []
+    assert [file for file in sizes if file.suffix in {".py", ".map"}] == []
+    for file in sizes:
+        if file.suffix in {".js", ".css"}:
+            assert "sourceMappingURL=" not in file.read_text(encoding="utf-8"), file
     folders = {file.parent.relative_to(site).parts[0] for file in site.glob("*/**/*.html")}
     assert folders - {"_static"} == {"book", "notebooks"}
 

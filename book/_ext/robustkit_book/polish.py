@@ -19,6 +19,7 @@ from .works import Work
 
 def polish(site: Path, colours: Mapping[str, str], works: Mapping[str, Work]) -> None:
     """Treat every page under `site`; `works` are the entries of the bibliography by key."""
+    drop_source_maps(site / "_static")
     for page in sorted(site.rglob("*.html")):
         if "_static" in page.relative_to(site).parts:
             continue
@@ -36,6 +37,19 @@ def polish(site: Path, colours: Mapping[str, str], works: Mapping[str, Work]) ->
         after = str(soup)
         if after != before:
             write_atomic(page, after)
+
+
+def drop_source_maps(folder: Path) -> None:
+    """Remove what only those need who look for errors in the scripts of the theme: megabytes."""
+    for source_map in folder.rglob("*.map"):
+        source_map.unlink()
+        made = source_map.with_suffix("")
+        if made.is_file():
+            text = made.read_text(encoding="utf-8")
+            # The last line names the map, as a comment of the one language or the other.
+            rest, _, last = text.rpartition("\n")
+            if "sourceMappingURL=" in last:
+                write_atomic(made, rest + "\n")
 
 
 def complete_redirect(soup: BeautifulSoup) -> None:
